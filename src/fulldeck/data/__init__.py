@@ -1,0 +1,1 @@
+"""Data: get it, draw it, check it, feed it."""

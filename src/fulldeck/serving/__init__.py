@@ -1,0 +1,1 @@
+"""The HTTP service. This room needs the extra ``serve``."""

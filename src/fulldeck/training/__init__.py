@@ -1,0 +1,1 @@
+"""Training, evaluation and export. This room needs the extra ``train``."""

@@ -1,0 +1,1 @@
+"""The web page. This room needs the extra ``ui``."""
