@@ -1,0 +1,101 @@
+"""One model file, ready to run: an ONNX Runtime session on the CPU, and the checks that the file is what we think.
+
+It takes arrays and returns arrays; where they come from and what the labels mean is the recogniser's business.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from fulldeck.errors import ModelError
+from fulldeck.inference.model_file import EMBEDDING, INPUT, METADATA_KEY, PROBABILITIES, ModelInfo
+
+
+class Classifier:
+    """A model file and its session.
+
+    Safe to share between threads: ONNX Runtime's ``run`` is, and nothing else changes after the constructor.
+
+    Args:
+        path: The model file.
+        threads: Threads that one run may use; by default every core this process may use.
+
+    Attributes:
+        path: The model file.
+        info: What the file says of itself.
+
+    Raises:
+        ModelError: The file is not there, no ONNX, truncated, not written by ``fulldeck export``, of another schema
+            version, or its graph is not what its metadata says.
+    """
+
+    def __init__(self, path: Path | str, threads: int | None = None) -> None:
+        self.path = Path(path)
+        self._session = _open_session(self.path, threads or available_cores())
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        if METADATA_KEY not in metadata:
+            raise ModelError(f"{path}: this ONNX file has no fulldeck metadata; write one with `fulldeck export`")
+        self.info = ModelInfo.from_json(metadata[METADATA_KEY], path)
+        _check_graph(self._session, self.info, self.path)
+
+    def run(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Run the model.
+
+        Args:
+            batch: uint8 [N, S, S, 3], RGB, with N at least 1 and S = ``info.size``.
+
+        Returns:
+            Calibrated probabilities float32 [N, C] that sum to 1 along C, in the order of ``info.labels``; and the
+            embedding float32 [N, D].
+        """
+        probabilities, embedding = self._session.run([PROBABILITIES, EMBEDDING], {INPUT: batch})
+        return probabilities, embedding
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _open_session(path: Path, threads: int) -> ort.InferenceSession:
+    if not path.exists():
+        raise ModelError(f"{path}: there is no such model file")
+    if not path.is_file():
+        raise ModelError(f"{path}: this is no file, so no model")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a class of its own for each reason
+        raise ModelError(f"{path}: this is no ONNX model, or a truncated one ({_first_line(error)})") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _check_graph(session: ort.InferenceSession, info: ModelInfo, path: Path) -> None:
+    inputs: list[Any] = list(session.get_inputs())
+    side = info.size
+    wanted = ["tensor(uint8)", side, side, 3]
+    if [node.name for node in inputs] != [INPUT] or [inputs[0].type, *inputs[0].shape[1:]] != wanted:
+        raise ModelError(
+            f"{path}: its input is not {INPUT!r}, uint8 [N, {side}, {side}, 3]; write it with `fulldeck export`"
+        )
+    outputs = {node.name: node for node in session.get_outputs()}
+    for name in (PROBABILITIES, EMBEDDING):
+        if name not in outputs or outputs[name].type != "tensor(float)" or len(outputs[name].shape) != 2:
+            raise ModelError(f"{path}: it has no output {name!r}, float32 [N, ...]; write it with `fulldeck export`")
+    classes = outputs[PROBABILITIES].shape[1]
+    if classes != len(info.labels):
+        raise ModelError(
+            f"{path}: it has {len(info.labels)} labels for {classes} probabilities; export the model again"
+        )
