@@ -1,0 +1,319 @@
+"""Labelled folders as training data: found, decoded once into a memory-mapped cache, split, and fed in batches.
+
+A *layout* is ``DIR/<split>/<label>/*.jpg`` or ``DIR/<label>/*.jpg``. Labels come from the folder names, whatever they
+are; nothing here knows about cards. The bytes go through :mod:`fulldeck.inference.image`, as they do when serving.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning as L  # noqa: N812 - Lightning's own custom
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from fulldeck.data.augment import Augment, Strength, to_float
+from fulldeck.data.manifest import content_hash
+from fulldeck.errors import DataError, ImageError
+from fulldeck.inference import image
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+SPLITS = ("train", "valid", "test")
+CACHE_VERSION = 1
+
+
+def split_folder(root: Path, split: str) -> Path:
+    """Return the folder of class folders for ``split``; a layout without splits is all ``train``."""
+    if (root / split).is_dir():
+        return root / split
+    if split == "train" and root.is_dir() and not any((root / name).is_dir() for name in SPLITS):
+        return root
+    msg = f"{root} has no {split!r} images: expected {root / split}/<label>/*.jpg"
+    raise DataError(msg)
+
+
+def find_images(folder: Path) -> list[tuple[Path, str]]:
+    """List the images of a folder of class folders as (path, label), sorted by path.
+
+    Raises:
+        DataError: the folder is not there or holds no image.
+    """
+    if not folder.is_dir():
+        msg = f"{folder} is not a folder; give one with a folder of images for each label"
+        raise DataError(msg)
+    found = [
+        (path, directory.name)
+        for directory in sorted(folder.iterdir())
+        if directory.is_dir() and not directory.name.startswith(".")
+        for path in sorted(directory.iterdir())
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    ]
+    if not found:
+        msg = f"{folder} holds no images; expected {folder}/<label>/*.jpg"
+        raise DataError(msg)
+    return found
+
+
+@dataclass(frozen=True)
+class Cache:
+    """The decoded images of one folder.
+
+    Attributes:
+        images: uint8 [M, S, S, 3], RGB, memory-mapped read-only.
+        rows: int64 [N], where in ``images`` each readable image lies.
+        labels: the label of each image, [N].
+        files: the path of each image relative to the folder, [N].
+        hash: content hash of the folder.
+    """
+
+    images: NDArray[np.uint8]
+    rows: NDArray[np.int64]
+    labels: tuple[str, ...]
+    files: tuple[str, ...]
+    hash: str
+
+
+def open_cache(folder: Path, size: int, where: Path) -> Cache:
+    """Open the decoded images of a folder, decoding them first if this content was never seen at this size.
+
+    An image that does not decode is left out with a warning. The array appears under its name only when it is whole,
+    so an interrupted run leaves nothing that a later one would trust.
+
+    Args:
+        folder: a folder of class folders.
+        size: the side S of the stored squares, in pixels.
+        where: the folder for cache files.
+
+    Raises:
+        DataError: no image of the folder can be read.
+    """
+    find_images(folder)  # a folder that is no dataset is refused before it is read
+    digest = content_hash(folder)
+    stem = f"{digest[:32]}-{size}-v{CACHE_VERSION}"
+    array, index = where / f"{stem}.npy", where / f"{stem}.json"
+    if not (array.exists() and index.exists()):
+        where.mkdir(parents=True, exist_ok=True)
+        _decode_all(folder, size, array, index)
+    entries = json.loads(index.read_text(encoding="utf-8"))
+    images: NDArray[np.uint8] = np.load(array, mmap_mode="r", allow_pickle=False)
+    rows = np.array(entries["rows"], dtype=np.int64)
+    return Cache(images, rows, tuple(entries["labels"]), tuple(entries["files"]), digest)
+
+
+def _decode_all(folder: Path, size: int, array: Path, index: Path) -> None:
+    found = find_images(folder)
+    part = array.with_suffix(f".{os.getpid()}.part")
+    store = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(found), size, size, 3))
+
+    def decode(row: int) -> bool:
+        try:
+            store[row] = image.resize(image.load(found[row][0]), size)
+        except ImageError as error:
+            logger.warning("left out: %s", error)
+            return False
+        return True
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        done = pool.map(decode, range(len(found)))
+        shown = track(done, f"decoding {folder}", len(found), transient=True, console=Console(stderr=True))
+        rows = [row for row, readable in enumerate(shown) if readable]
+    if not rows:
+        part.unlink()
+        msg = f"none of the {len(found)} images in {folder} can be read"
+        raise DataError(msg)
+    store.flush()
+    part.replace(array)
+    entries = {
+        "rows": rows,
+        "labels": [found[row][1] for row in rows],
+        "files": [found[row][0].relative_to(folder).as_posix() for row in rows],
+    }
+    text = index.with_suffix(f".{os.getpid()}.part")
+    text.write_text(json.dumps(entries), encoding="utf-8")
+    text.replace(index)
+
+
+class Images(Dataset[tuple[Tensor, Tensor]]):
+    """Some rows of some caches, fetched a batch at a time.
+
+    An item's index is a list of positions; the item is (uint8 [B, S, S, 3] RGB, int64 [B]).
+    """
+
+    def __init__(self, caches: Sequence[Cache], labels: Sequence[str]) -> None:
+        number = {label: i for i, label in enumerate(labels)}
+        self.arrays = [cache.images for cache in caches]
+        self.source = np.concatenate([np.full(len(cache.rows), i) for i, cache in enumerate(caches)])
+        self.rows = np.concatenate([cache.rows for cache in caches])
+        self.targets = np.array([number[label] for cache in caches for label in cache.labels], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, positions: Sequence[int]) -> tuple[Tensor, Tensor]:
+        at = np.asarray(positions)
+        size = self.arrays[0].shape[1]
+        pixels = np.empty((len(at), size, size, 3), dtype=np.uint8)
+        for i, (source, row) in enumerate(zip(self.source[at], self.rows[at], strict=True)):
+            pixels[i] = self.arrays[source][row]
+        return torch.from_numpy(pixels), torch.from_numpy(self.targets[at])
+
+
+class Batches(Sampler[list[int]]):
+    """Batches of positions; shuffled anew each epoch from its own seed, so that a resumed run sees the same order.
+
+    A shuffled epoch drops its last incomplete batch (batch normalisation does not like batches of one).
+    """
+
+    def __init__(self, positions: NDArray[np.int64], batch_size: int, seed: int | None = None) -> None:
+        self.positions = positions
+        self.batch_size = min(batch_size, len(positions))
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch's order (Lightning calls this)."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.positions), self.batch_size)
+        return whole + (1 if rest and self.seed is None else 0)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = self.positions
+        if self.seed is not None:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
+        for i in range(len(self)):
+            yield order[i * self.batch_size : (i + 1) * self.batch_size].tolist()
+
+
+def hold_out(targets: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split positions into (train, held out), the same share of every class, at least one of each held out.
+
+    Args:
+        targets: int64 [N], the class of each image.
+        share: between 0 and 1.
+        seed: of the choice.
+    """
+    generator = np.random.default_rng(seed)
+    held: list[NDArray[np.int64]] = []
+    for target in np.unique(targets):
+        of_class = generator.permutation(np.flatnonzero(targets == target))
+        held.append(of_class[: max(1, round(share * len(of_class)))])
+    out = np.sort(np.concatenate(held))
+    return np.setdiff1d(np.arange(len(targets)), out), out
+
+
+class DeckDataModule(L.LightningDataModule):
+    """Training and held-out images of any folder-a-class layout.
+
+    A training batch leaves here as (float32 [B, 3, s, s] in 0..1, int64 [B]), augmented on the device that trains; a
+    validation batch likewise at the full size, unchanged. The training side s grows from ``start_size`` to ``size`` in
+    steps of 32 pixels that share the epochs equally, since small images teach most of it at a fraction of the cost
+    (progressive learning: Tan and Le, "EfficientNetV2", 2021).
+
+    Args:
+        folder: the dataset. Its ``train`` split is trained on.
+        extra: further datasets whose ``train`` splits are trained on too (rendered decks, say).
+        size: side of the network's input, in pixels.
+        start_size: side at the first epoch; None for ``size``.
+        stored_size: side of the cached squares.
+        holdout: share of ``folder``'s training images kept apart to watch and calibrate by.
+        validation: name of a split to watch and calibrate by instead, or None.
+        batch_size: images a batch.
+        augment: how far the changes go; None for none.
+        seed: of the held-out choice and of the order.
+        cache: the folder for decoded images.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        extra: Sequence[Path] = (),
+        size: int = 160,
+        start_size: int | None = None,
+        stored_size: int = 224,
+        holdout: float = 0.05,
+        validation: str | None = None,
+        batch_size: int = 64,
+        augment: Strength | None = None,
+        seed: int = 0,
+        cache: Path = Path("data/cache"),
+    ) -> None:
+        super().__init__()
+        self.folder = folder
+        self.extra = list(extra)
+        self.size = size
+        self.start_size = start_size or size
+        self.stored_size = stored_size
+        self.holdout = holdout
+        self.validation = validation
+        self.batch_size = batch_size
+        self.augment = Augment(augment) if augment else None
+        self.seed = seed
+        self.cache = cache
+        self.labels: tuple[str, ...] = ()
+        self.hashes: dict[str, str] = {}
+        self._sets: dict[str, tuple[Images, NDArray[np.int64]]] = {}
+
+    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 - Lightning's signature
+        """Open the caches (decoding what is new) and split. Does nothing the second time."""
+        if self._sets:
+            return
+        folders = [split_folder(root, "train") for root in (self.folder, *self.extra)]
+        caches = [open_cache(folder, self.stored_size, self.cache) for folder in folders]
+        self.labels = tuple(sorted({label for cache in caches for label in cache.labels}))
+        self.hashes = {str(root): cache.hash for root, cache in zip((self.folder, *self.extra), caches, strict=True)}
+        images = Images(caches, self.labels)
+        own = len(caches[0].rows)
+        if self.validation is None:
+            kept, held = hold_out(images.targets[:own], self.holdout, self.seed)
+            self._sets["train"] = images, np.concatenate([kept, np.arange(own, len(images))])
+            self._sets["validation"] = images, held
+            return
+        watched = open_cache(split_folder(self.folder, self.validation), self.stored_size, self.cache)
+        if unknown := sorted(set(watched.labels) - set(self.labels)):
+            msg = f"{self.folder}/{self.validation} has labels that training has not: {', '.join(unknown)}"
+            raise DataError(msg)
+        held_out = Images([watched], self.labels)
+        self._sets["train"] = images, np.arange(len(images))
+        self._sets["validation"] = held_out, np.arange(len(held_out))
+
+    def counts(self) -> dict[str, int]:
+        """Say how many images each part has."""
+        return {part: len(positions) for part, (_, positions) in self._sets.items()}
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        """Feed shuffled batches."""
+        images, positions = self._sets["train"]
+        return DataLoader(images, batch_size=None, sampler=Batches(positions, self.batch_size, self.seed))
+
+    def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        """Feed the held-out images in order."""
+        images, positions = self._sets["validation"]
+        return DataLoader(images, batch_size=None, sampler=Batches(positions, self.batch_size))
+
+    def training_size(self) -> int:
+        """Return the side of this epoch's training images, in pixels."""
+        stages = (self.size - self.start_size) // 32 + 1
+        epochs = (self.trainer.max_epochs if self.trainer else None) or 1
+        stage = min(self.trainer.current_epoch * stages // epochs, stages - 1) if self.trainer else stages - 1
+        return self.size if stage == stages - 1 else self.start_size + 32 * stage
+
+    def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        """Augment a training batch, or just convert a validation batch, on the device it has reached."""
+        pixels, targets = batch
+        if self.augment is not None and self.trainer is not None and self.trainer.training:
+            return self.augment.to(pixels.device)(pixels, self.training_size()), targets
+        return to_float(pixels, self.size), targets

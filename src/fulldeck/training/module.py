@@ -1,0 +1,107 @@
+"""The network as Lightning trains it: one loss, one optimiser, one schedule, the figures that matter."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L  # noqa: N812 - Lightning's own custom
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the field's own name
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from fulldeck.training.backbone import create_backbone
+
+
+class CardModule(L.LightningModule):
+    """A classifier of images in 0..1; normalisation is its own first step.
+
+    Args:
+        backbone: a timm name.
+        labels: the class names, in the order of the outputs.
+        pretrained: start from ImageNet weights.
+        lr: peak learning rate, reached after ``warmup`` of the steps, then down a cosine to nearly nothing.
+        weight_decay: of AdamW, on matrices and kernels only.
+        warmup: share of all steps.
+        label_smoothing: of the cross entropy.
+        drop_rate: dropout before the head.
+        drop_path_rate: stochastic depth.
+        channels_last: keep tensors channels last, which convolutions on CPUs and tensor cores prefer.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        labels: Sequence[str],
+        *,
+        pretrained: bool = True,
+        lr: float = 1e-3,
+        weight_decay: float = 0.02,
+        warmup: float = 0.05,
+        label_smoothing: float = 0.1,
+        drop_rate: float = 0.2,
+        drop_path_rate: float = 0.1,
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.labels = tuple(labels)
+        network = create_backbone(
+            backbone, len(labels), pretrained=pretrained, drop_rate=drop_rate, drop_path_rate=drop_path_rate
+        )
+        self.network: Any = network.to(memory_format=torch.channels_last) if channels_last else network
+        config = self.network.pretrained_cfg
+        self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config["std"]).view(1, 3, 1, 1), persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
+        self.accuracy = MulticlassAccuracy(len(labels), average="micro")
+        self.f1 = MulticlassF1Score(len(labels), average="macro")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Give the logits, float [N, C], of images, float [N, 3, S, S] in 0..1."""
+        return self.embed(images)[0]
+
+    def embed(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Give (logits [N, C], embedding [N, D]): the embedding is what the head sees."""
+        features = self.network.forward_features((images - self.mean) / self.std)
+        embedding = self.network.forward_head(features, pre_logits=True)
+        return self.network.get_classifier()(embedding), embedding
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's signature
+        """Return the smoothed cross entropy of a batch."""
+        images, targets = batch
+        logits = self(images)
+        loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.hparams["label_smoothing"])
+        right = (logits.argmax(1) == targets).float().mean()
+        self.log_dict({"train/loss": loss, "train/accuracy": right}, on_epoch=True, on_step=False, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
+        """Log loss, accuracy and macro F1 of the held-out images."""
+        images, targets = batch
+        logits = self(images).float()
+        self.accuracy(logits, targets)
+        self.f1(logits, targets)
+        self.log("val/loss", F.cross_entropy(logits, targets), batch_size=len(targets), prog_bar=True)
+        self.log("val/accuracy", self.accuracy, prog_bar=True)
+        self.log("val/f1", self.f1)
+
+    def configure_optimizers(self) -> Any:
+        """Return AdamW with a warm-up and a cosine, stepped every batch."""
+        decayed = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
+        plain = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
+        groups = [
+            {"params": decayed, "weight_decay": self.hparams["weight_decay"]},
+            {"params": plain, "weight_decay": 0.0},
+        ]
+        optimiser = torch.optim.AdamW(groups, lr=self.hparams["lr"])
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser,
+            max_lr=self.hparams["lr"],
+            total_steps=int(self.trainer.estimated_stepping_batches),
+            pct_start=self.hparams["warmup"],
+            cycle_momentum=False,
+            div_factor=20,
+            final_div_factor=100,
+        )
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

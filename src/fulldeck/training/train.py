@@ -1,0 +1,270 @@
+"""``fulldeck train``: compose the configuration, fit, and leave one folder that tells all about the run.
+
+A run folder holds config.yaml, environment.json, data.json, metrics.csv, metrics.json, curves.png and checkpoints/.
+"""
+
+import csv
+import ctypes
+import json
+import logging
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import lightning as L  # noqa: N812 - Lightning's own custom
+import torch
+from hydra import compose, initialize_config_module
+from hydra.errors import HydraException
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    TQDMProgressBar,
+    WeightAveraging,
+)
+from lightning.pytorch.loggers import CSVLogger
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import Tensor
+
+from fulldeck import __version__
+from fulldeck.data.augment import Strength
+from fulldeck.data.dataset import DeckDataModule
+from fulldeck.errors import ConfigError
+from fulldeck.training.module import CardModule
+from fulldeck.training.pictures import draw_curves
+
+logger = logging.getLogger(__name__)
+
+PACKAGES = ("torch", "lightning", "timm", "torchmetrics", "numpy", "opencv-python-headless", "hydra-core")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder and its last word (metrics.json)."""
+
+    folder: Path
+    metrics: dict[str, Any]
+
+    def summary(self) -> str:
+        """Say in a few lines what came out and what to do next."""
+        m = self.metrics
+        return (
+            f"{self.folder}: held-out accuracy {m['val/accuracy']:.2%}, macro F1 {m['val/f1']:.4f}, "
+            f"loss {m['val/loss']:.4f} (epoch {m['best_epoch']} of {m['epochs']}, {m['seconds'] / 60:.1f} min)\n"
+            f"next: fulldeck export {self.folder}"
+        )
+
+
+def train(overrides: list[str], *, resume: Path | None = None, profile: bool = False) -> Run:
+    """Train as the configuration says; with ``resume``, go on with an interrupted run as its own config says.
+
+    Raises:
+        ConfigError: an override names nothing or has a wrong value, or there is nothing to resume.
+        DataError: the dataset is not there or cannot be used.
+    """
+    started = time.monotonic()
+    config = load_config(resume) if resume else compose_config(overrides)
+    folder = resume or new_run_folder(Path(config.runs), config.name)
+    checkpoint = folder / "checkpoints" / "last.ckpt" if resume else None
+    _keep_memory()
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    torch.set_float32_matmul_precision("high")
+
+    data = data_module(config)
+    data.setup()
+    module = CardModule(labels=data.labels, **OmegaConf.to_container(config.model, resolve=True))  # type: ignore[arg-type]
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, folder / "config.yaml", resolve=True)
+    _write_json(folder / "environment.json", environment())
+    _write_json(folder / "data.json", {"hashes": data.hashes, "images": data.counts(), "labels": list(data.labels)})
+
+    keep = ModelCheckpoint(
+        folder / "checkpoints", "best", monitor="val/loss", save_last=True, save_top_k=1, enable_version_counter=False
+    )
+    trainer = L.Trainer(
+        max_epochs=config.trainer.max_epochs,
+        accelerator=config.trainer.accelerator,
+        devices=config.trainer.devices,
+        precision=best_precision() if config.trainer.precision == "auto" else config.trainer.precision,
+        gradient_clip_val=config.trainer.gradient_clip or None,
+        callbacks=[keep, *callbacks(config)],
+        logger=CSVLogger(folder, name="logs"),  # one more version_N each time the run is taken up again
+        profiler=profiler(folder) if profile else None,
+        enable_progress_bar=config.trainer.progress and sys.stderr.isatty(),
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+    )
+    trainer.fit(module, data, ckpt_path=checkpoint)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+    rows = epochs(folder / "logs")
+    with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["epoch", *sorted({key for row in rows for key in row} - {"epoch"})])
+        writer.writeheader()
+        writer.writerows(rows)
+    draw_curves(rows, folder / "curves.png")
+    seconds = time.monotonic() - started
+    best = min(rows, key=lambda row: row["val/loss"])
+    metrics = {key: value for key, value in best.items() if key.startswith(("train/", "val/"))}
+    metrics |= {"best_epoch": int(best["epoch"]) + 1, "epochs": len(rows), "seconds": round(seconds, 1)}
+    _write_json(folder / "metrics.json", metrics)
+    return Run(folder, metrics)
+
+
+def compose_config(overrides: list[str]) -> DictConfig:
+    """Compose train.yaml with Hydra overrides.
+
+    Raises:
+        ConfigError: an override does not fit.
+    """
+    try:
+        with initialize_config_module("fulldeck.configs", version_base="1.3"):
+            config = compose("train", overrides)
+        OmegaConf.resolve(config)
+    except (HydraException, OmegaConfBaseException) as error:
+        sentence = " ".join(str(error).split())
+        msg = f"the configuration does not compose: {sentence}"
+        raise ConfigError(msg) from error
+    return config
+
+
+def load_config(folder: Path) -> DictConfig:
+    """Read the configuration that a run was started with.
+
+    Raises:
+        ConfigError: the folder is no run that can go on.
+    """
+    if not (folder / "config.yaml").is_file() or not (folder / "checkpoints" / "last.ckpt").is_file():
+        msg = (
+            f"{folder} is no run to resume: it needs config.yaml and checkpoints/last.ckpt (one epoch must be finished)"
+        )
+        raise ConfigError(msg)
+    return DictConfig(OmegaConf.load(folder / "config.yaml"))
+
+
+def new_run_folder(runs: Path, name: str) -> Path:
+    """Name a folder that is not there yet: the time and the run's name."""
+    stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{name}"
+    taken = (runs / (f"{stem}-{i}" if i else stem) for i in range(1000))
+    return next(folder for folder in taken if not folder.exists())
+
+
+def data_module(config: DictConfig) -> DeckDataModule:
+    """Make the data module that the configuration describes."""
+    options: dict[str, Any] = OmegaConf.to_container(config.data, resolve=True)  # type: ignore[assignment]
+    try:
+        strength = Strength(**options.pop("augment")) if options["augment"] else options.pop("augment")
+    except TypeError as error:
+        msg = f"data.augment: {str(error).partition('() ')[2]}; its settings are {', '.join(Strength.__annotations__)}"
+        raise ConfigError(msg) from error
+    folder, extra, cache = Path(options.pop("folder")), options.pop("extra"), Path(options.pop("cache"))
+    return DeckDataModule(
+        folder, extra=[Path(other) for other in extra], cache=cache, augment=strength, seed=config.seed, **options
+    )
+
+
+def callbacks(config: DictConfig) -> list[Callback]:
+    """Make what goes along with a fit: early stopping, the learning rate's record, averaging, the progress bar."""
+    chosen: list[Callback] = [
+        EarlyStopping("val/loss", patience=config.trainer.patience),
+        LearningRateMonitor("epoch"),
+    ]
+    if config.trainer.average:
+        chosen.append(WeightAveraging(avg_fn=moving_average(config.trainer.average)))
+    if config.trainer.progress and sys.stderr.isatty():
+        chosen.append(TQDMProgressBar(leave=True))
+    return chosen
+
+
+def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Return an exponential moving average whose memory is short at first and grows to ``decay``.
+
+    Without the ramp, min(decay, (1 + n) / (10 + n)) as in TensorFlow's ExponentialMovingAverage, a short training
+    would be judged by the weights it began with.
+    """
+
+    def average(averaged: Tensor, current: Tensor, n: Tensor) -> Tensor:
+        kept = min(decay, (1 + int(n)) / (10 + int(n)))
+        return averaged * kept + current * (1 - kept)
+
+    return average
+
+
+def best_precision() -> str:
+    """Return the precision that pays here: bfloat16 where the hardware multiplies it, else float32."""
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return "bf16-mixed" if able.get("avx512_bf16") or able.get("amx_bf16") else "32-true"
+
+
+def epochs(logs: Path) -> list[dict[str, float]]:
+    """Read what Lightning logged, one row an epoch; an epoch done again after a resume counts as it was last."""
+    rows: dict[int, dict[str, float]] = {}
+    for file in sorted(logs.glob("version_*/metrics.csv"), key=lambda path: int(path.parent.name.partition("_")[2])):
+        with file.open(encoding="utf-8") as lines:
+            for line in csv.DictReader(lines):
+                values = {key: float(value) for key, value in line.items() if value and key != "step"}
+                if "epoch" in values:
+                    rows.setdefault(int(values["epoch"]), {}).update(values)
+    return [rows[epoch] for epoch in sorted(rows) if "val/loss" in rows[epoch]]
+
+
+def environment() -> dict[str, Any]:
+    """Describe what a result depends on beside config and data: code, versions, machine."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "absent"
+    return {
+        "fulldeck": __version__,
+        "commit": commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": versions,
+        "threads": torch.get_num_threads(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "command": sys.argv[1:],
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def commit() -> str:
+    """Return the commit of the code that runs, with "+" if the tree differs from it; "unknown" outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
+        changed = subprocess.run(["git", "status", "--porcelain", "--", "."], cwd=here, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.strip() + ("+" if changed.stdout else "")
+
+
+def profiler(folder: Path) -> Any:
+    """Make a PyTorch profiler that leaves a trace and a table of the costliest operators in the run folder."""
+
+
+def _keep_memory() -> None:
+    """Tell glibc to keep freed memory: each step takes the same gigabyte again, and new pages cost a tenth of it."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            libc.mallopt(-4, 0)  # M_MMAP_MAX: no block of its own for a large tensor
+            libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: do not give the top back
+
+
+def _write_json(file: Path, content: dict[str, Any]) -> None:
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
