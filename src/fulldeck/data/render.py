@@ -1,0 +1,142 @@
+"""Rendered decks: a labelled folder of cards that nobody has seen, in the Kaggle layout, from nothing but a seed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fulldeck.cards import LABELS
+from fulldeck.data.deck import DeckStyle, base_style, card_mask, deck_style, draw_card
+from fulldeck.data.deck.chance import generator
+from fulldeck.data.photo import FACE, jpeg, photograph
+from fulldeck.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "decks.json"
+_DRAWING = 1  # raise it when the same seed no longer gives the same bytes
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What lies in a rendered folder; as text, one sentence about it."""
+
+    out: Path
+    decks: dict[str, int]  # how many a split
+    images: int
+    drawn: int  # of them, now: the others were there already
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{count} {split}" for split, count in self.decks.items() if count)
+        kept = f" ({self.images - self.drawn} were there already)" if self.drawn < self.images else ""
+        return f"{self.out}: {self.images} images of {sum(self.decks.values())} decks ({parts}), {MANIFEST} describes them{kept}"
+
+
+def render(out: Path, *, decks: int, per_card: int, seed: int) -> Rendered:
+    """Draw decks into ``out/<split>/<label>/``; interrupted or repeated, it goes on where it was.
+
+    Deck ``i`` of a seed is the same however many decks are asked for, so a folder can also be given more decks later.
+    Whole decks are held out: no style that is in ``valid`` or ``test`` is in ``train``.
+
+    Args:
+        out: A folder that is new, empty, or was begun by this function with the same seed and per_card.
+        decks: How many decks, at least 1.
+        per_card: How many pictures of each of a deck's 53 cards, at least 1.
+        seed: The same seed gives the same bytes.
+
+    Returns:
+        Counts; its text is a summary for people.
+
+    Raises:
+        DataError: The folder holds something else.
+    """
+    _claim(out, decks, per_card, seed)
+    counts = {split: sum(deck_split(i) == split for i in range(decks)) for split in ("train", "valid", "test")}
+    drawn = 0
+    console = Console(stderr=True)
+    columns = (TextColumn("drawing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("drawing", total=decks * len(LABELS))
+        for index in range(decks):
+            style = rendered_style(seed, index)
+            logger.info("deck %d of %d: %s, for %s", index + 1, decks, style.name, deck_split(index))
+            for label in LABELS:
+                drawn += _draw(out / deck_split(index) / label, label, style, index, per_card, seed)
+                progress.advance(task)
+    return Rendered(out, counts, decks * len(LABELS) * per_card, drawn)
+
+
+def deck_split(index: int) -> str:
+    """The split a deck belongs to: of ten decks, seven train, two are valid, one is test."""
+    if index % 5 == 1:
+        return "valid"
+    return "test" if index % 10 == 8 else "train"
+
+
+def rendered_style(seed: int, index: int) -> DeckStyle:
+    """The style of a rendered deck. Each split goes through all base styles in turn, so that few decks cover many."""
+    place = sum(deck_split(i) == deck_split(index) for i in range(index))
+    return deck_style(seed, index, base_style(seed, place))
+
+
+def _draw(folder: Path, label: str, style: DeckStyle, index: int, per_card: int, seed: int) -> int:
+    """Write the pictures of one card that are not there yet, and say how many those were."""
+    missing = [n for n in range(per_card) if not (folder / _name(index, n)).exists()]
+    if not missing:
+        return 0
+    folder.mkdir(parents=True, exist_ok=True)
+    face, mask = draw_card(label, style, FACE), card_mask(style, FACE)
+    for n in missing:
+        rng = generator(seed, 3, index, LABELS.index(label), n)
+        _write(folder / _name(index, n), jpeg(photograph(face, mask, rng), rng))
+    return len(missing)
+
+
+def _name(index: int, n: int) -> str:
+    return f"deck{index:04d}-{n:03d}.jpg"
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(data)
+    os.replace(part, path)
+
+
+def _claim(out: Path, decks: int, per_card: int, seed: int) -> None:
+    """Make the folder ours, with a manifest, or say why it cannot be."""
+    origin = {"drawing": _DRAWING, "seed": seed, "per_card": per_card}
+    if out.exists() and not out.is_dir():
+        msg = f"{out} is a file: name a folder for the decks"
+        raise DataError(msg)
+    if out.is_dir() and any(out.iterdir()):
+        found = _manifest(out / MANIFEST)
+        if found is None:
+            msg = f"{out} is not empty and holds no rendered decks: name a new folder"
+            raise DataError(msg)
+        if {key: found.get(key) for key in origin} != origin or len(found.get("decks", ())) > decks:
+            msg = (
+                f"{out} holds {len(found.get('decks', ()))} decks of seed {found.get('seed')} with {found.get('per_card')} "
+                "pictures a card: ask for the same (or more decks), or name a new folder"
+            )
+            raise DataError(msg)
+    out.mkdir(parents=True, exist_ok=True)
+    listing = [{"index": i, "split": deck_split(i), "style": asdict(rendered_style(seed, i))} for i in range(decks)]
+    _write(out / MANIFEST, (json.dumps({**origin, "decks": listing}, indent=1) + "\n").encode())
+
+
+def _manifest(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
