@@ -1,0 +1,356 @@
+"""Measure a model file on a labelled folder: what it gets right, how well it knows it, and where it fails.
+
+The images go through the same decoder and the same ONNX Runtime session as in serving, and no torch is loaded, so the
+figures are those that users meet.
+"""
+
+import csv
+import hashlib
+import json
+import logging
+import shlex
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+
+from fulldeck import __version__
+from fulldeck.data.manifest import content_hash, image_paths
+from fulldeck.errors import DataError, ImageError, ModelError
+from fulldeck.inference import image
+from fulldeck.inference.classifier import Classifier
+from fulldeck.inference.model_file import ModelInfo, champion_path
+from fulldeck.training import pictures, report
+from fulldeck.training.measures import Floats, Ints, Measures, measure
+from fulldeck.training.pictures import Example
+
+logger = logging.getLogger(__name__)
+
+SPLITS = ("test", "valid", "train")
+BATCH = 32
+EXAMPLES = 24  # on the sheet of mistakes
+THUMBNAIL = 192  # pixels, the longer side of an image on that sheet
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the model said.
+
+    Attributes:
+        files: path of each answered image relative to the folder, [N].
+        truth: int [N], index of each image's label.
+        probabilities: float64 [N, C].
+        unreadable: (file, reason) of the images that are none.
+    """
+
+    files: tuple[str, ...]
+    truth: Ints
+    probabilities: Floats
+    unreadable: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The outcome of :func:`evaluate`: the figures, what they were measured on, and where everything lies."""
+
+    measures: Measures
+    model: Path
+    info: ModelInfo
+    data: Path
+    unreadable: tuple[tuple[str, str], ...]
+    out: Path
+
+    @property
+    def report(self) -> Path:
+        """The page for people."""
+        return self.out / "report.html"
+
+    def summary(self) -> str:
+        """A few lines for the terminal."""
+        found = self.measures
+        accuracy = found.accuracy
+        lines = [
+            f"{self.info.name} {self.info.version} on {self.data}: {found.images} images",
+            f"accuracy  {accuracy.value:.2%}  (95 % interval {accuracy.low:.2%} to {accuracy.high:.2%})",
+            f"macro F1  {found.macro_f1:.4f}",
+            f"ECE       {found.calibration.ece:.4f}",
+        ]
+        if self.unreadable:
+            lines.append(f"left out  {len(self.unreadable)} files that are no image; the report names them")
+        return "\n".join([*lines, f"report    {self.report}"])
+
+
+def evaluate(model: Path | str, data: Path, out: Path | None = None) -> Evaluation:
+    """Measure a model and write metrics.json, predictions.csv, pictures and report.html.
+
+    Args:
+        model: an .onnx file, a run folder with a model.onnx, or "champion", the shipped model.
+        data: a folder with a folder of images for each label; or one with splits, of which ``test`` is taken, else
+            ``valid``. ``train`` is measured only when it is named itself.
+        out: the folder to write; default runs/evaluate/<model>-<data>.
+
+    Raises:
+        ModelError: the model is not there or cannot be used.
+        DataError: the folder has no images, or labels that the model does not know.
+    """
+    path = find_model(model)
+    classifier = Classifier(path)
+    info = classifier.info
+    if len(info.labels) < 2:
+        msg = f"{path}: it knows one label only, so there is nothing to measure"
+        raise ModelError(msg)
+    folder = find_split(data)
+    images = find_images(folder, info.labels)
+    out = out or Path("runs/evaluate") / _name(model, path, folder)
+    answers = ask(classifier, folder, images)
+    measures = measure(info.labels, answers.truth, answers.probabilities, info.threshold)
+    logger.info("measured %s on %d images of %s", path, measures.images, folder)
+
+    out.mkdir(parents=True, exist_ok=True)
+    evaluation = Evaluation(measures, path, info, folder, answers.unreadable, out)
+    facts = _facts(evaluation, shlex.join(["fulldeck", "evaluate", str(model), str(data)]))
+    _write_predictions(answers, info, out / "predictions.csv")
+    examples = _examples(folder, answers, info)
+    drawn = _draw(measures, info, examples, out)
+    text = json.dumps({**asdict(measures), **facts}, indent=2, ensure_ascii=False, allow_nan=False)
+    (out / "metrics.json").write_text(f"{text}\n", encoding="utf-8")
+    evaluation.report.write_text(report.render(measures, facts, drawn, examples), encoding="utf-8")
+    return evaluation
+
+
+def find_model(model: Path | str) -> Path:
+    """Find the model file that is meant by a file, a run folder or the word "champion"."""
+    if str(model) == "champion":
+        return champion_path()
+    path = Path(model)
+    if not path.is_dir():
+        return path
+    if not (path / "model.onnx").is_file():
+        msg = f"{path} has no model.onnx; make it with: fulldeck export {path}"
+        raise ModelError(msg)
+    return path / "model.onnx"
+
+
+def find_split(data: Path) -> Path:
+    """Find the folder of class folders to measure on: a ``test`` split, else ``valid``, else the folder itself."""
+    if not data.is_dir():
+        msg = f"{data} is not a folder; give one with a folder of images for each label"
+        raise DataError(msg)
+    for split in ("test", "valid"):
+        if (data / split).is_dir():
+            logger.info("measuring on the split %s of %s", split, data)
+            return data / split
+    if (data / "train").is_dir():
+        train = data / "train"
+        msg = f"{data} has only a train split, on which a model is no judge of itself; if you mean it, name {train}"
+        raise DataError(msg)
+    return data
+
+
+def find_images(folder: Path, labels: Sequence[str]) -> list[tuple[Path, int]]:
+    """List a folder's images with the index of their label, sorted by path.
+
+    Raises:
+        DataError: a class folder is none of the labels, or there is no image.
+    """
+    named = [(path, path.partition("/")[0]) for path in image_paths(folder) if "/" in path]
+    unknown = sorted({label for _, label in named} - set(labels))
+    if unknown:
+        names = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
+        msg = f"{folder} has folders that are no label of the model: {names}; rename or remove them"
+        raise DataError(msg)
+    index = {label: place for place, label in enumerate(labels)}
+    images = [(folder / path, index[label]) for path, label in named]
+    if not images:
+        msg = f"{folder} holds no images; expected {folder}/<label>/*.jpg"
+        raise DataError(msg)
+    return images
+
+
+def ask(classifier: Classifier, folder: Path, images: Sequence[tuple[Path, int]]) -> Answers:
+    """Run the model over images in batches; those that do not decode are set aside with the reason.
+
+    Raises:
+        DataError: none of the images can be decoded.
+    """
+    size = classifier.info.size
+
+    def read(path: Path) -> NDArray[np.uint8] | str:
+        try:
+            return image.resize(image.load(path), size)
+        except ImageError as error:
+            return str(error)
+
+    files, truth, probabilities, unreadable = [], [], [], []
+    console = Console(stderr=True)
+    with (
+        ThreadPoolExecutor() as pool,
+        Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
+    ):
+        task = bar.add_task("evaluating", total=len(images))
+        for start in range(0, len(images), BATCH):
+            part = images[start : start + BATCH]
+            batch = []
+            for (path, index), pixels in zip(part, pool.map(read, [path for path, _ in part]), strict=True):
+                name = path.relative_to(folder).as_posix()
+                if isinstance(pixels, str):
+                    logger.warning("left out: %s", pixels)
+                    unreadable.append((name, pixels))
+                    continue
+                files.append(name)
+                truth.append(index)
+                batch.append(pixels)
+            if batch:
+                probabilities.append(classifier.run(np.stack(batch))[0])
+            bar.advance(task, len(part))
+    if not files:
+        msg = f"none of the {len(images)} images in {folder} can be read; the first: {unreadable[0][1]}"
+        raise DataError(msg)
+    whole = np.concatenate(probabilities).astype(np.float64)
+    if not np.isfinite(whole).all():
+        msg = f"{classifier.path}: it answers some images with no numbers (NaN); train or export it again"
+        raise ModelError(msg)
+    return Answers(tuple(files), np.asarray(truth), whole, tuple(unreadable))
+
+
+def _name(model: Path | str, path: Path, folder: Path) -> str:
+    """The output folder's name; "model.onnx" says nothing, so a run is called by its folder."""
+    stem = path.parent.name if path.name == "model.onnx" else path.stem
+    data = f"{folder.parent.name}-{folder.name}" if folder.name in SPLITS else folder.name
+    return f"{'champion' if str(model) == 'champion' else stem}-{data}".strip("-")
+
+
+def _facts(evaluation: Evaluation, command: str) -> dict[str, Any]:
+    """What was measured, on what, and with which program: plain values for JSON."""
+    info, folder = evaluation.info, evaluation.data
+    present = {score.label for score in evaluation.measures.classes if score.support}
+    digest = hashlib.sha256(evaluation.model.read_bytes()).hexdigest()
+    return {
+        "model": {
+            "path": str(evaluation.model),
+            "sha256": digest,
+            "bytes": evaluation.model.stat().st_size,
+            "name": info.name,
+            "version": info.version,
+            "size": info.size,
+            "labels": len(info.labels),
+            "temperature": info.temperature,
+            "threshold": info.threshold,
+            "data_hash": info.data_hash,
+            "commit": info.commit,
+            "created": info.created,
+            "config": info.config,
+        },
+        "data": {
+            "path": str(folder),
+            "split": folder.name if folder.name in SPLITS else None,
+            "content_hash": _hash(folder),
+            "files": evaluation.measures.images + len(evaluation.unreadable),
+            "unreadable": [{"file": file, "error": error} for file, error in evaluation.unreadable],
+            "labels_without_images": [label for label in info.labels if label not in present],
+        },
+        "made": {
+            "command": command,
+            "fulldeck": __version__,
+            "commit": _commit(),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    }
+
+
+def _hash(folder: Path) -> str | None:
+    """The folder's content hash; None where a file may not be read, which is no reason to measure nothing."""
+    try:
+        return content_hash(folder)
+    except DataError as error:
+        logger.warning("no content hash: %s", error)
+        return None
+
+
+def _commit() -> str | None:
+    """The commit of this source, with "-dirty" after it when files differ; None for an installed copy or no git."""
+    here = Path(__file__).resolve()
+    git = ["git", "-C", str(here.parent)]
+    try:
+        # Only when this very file is tracked: a virtual environment often lies inside somebody else's repository.
+        subprocess.run([*git, "ls-files", "--error-unmatch", here.name], check=True, capture_output=True)  # noqa: S603
+        described = subprocess.run(  # noqa: S603
+            [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip()
+
+
+def _write_predictions(answers: Answers, info: ModelInfo, out: Path) -> None:
+    with out.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["file", "label", "predicted", "probability", "accepted", "right"])
+        for name, index, row in zip(answers.files, answers.truth, answers.probabilities, strict=True):
+            best = int(row.argmax())
+            table.writerow(
+                [
+                    name,
+                    info.labels[index],
+                    info.labels[best],
+                    f"{row[best]:.6f}",
+                    str(bool(row[best] >= info.threshold)).lower(),
+                    str(bool(best == index)).lower(),
+                ]
+            )
+
+
+def _examples(folder: Path, answers: Answers, info: ModelInfo) -> list[Example]:
+    """The images to look at: mistakes, the surest first; or, with no mistake, the right ones it was least sure of."""
+    confidence = answers.probabilities.max(axis=1)
+    right = answers.probabilities.argmax(axis=1) == answers.truth
+    order = np.argsort(confidence, kind="stable")
+    chosen = order if right.all() else [index for index in order[::-1] if not right[index]]
+    examples = []
+    for index in chosen[:EXAMPLES]:
+        row = answers.probabilities[index]
+        best = np.argsort(-row, kind="stable")[:3]
+        examples.append(
+            Example(
+                file=answers.files[index],
+                image=_thumbnail(image.load(folder / answers.files[index])),
+                truth=info.labels[answers.truth[index]],
+                truth_probability=float(row[answers.truth[index]]),
+                alternatives=tuple((info.labels[place], float(row[place])) for place in best),
+                accepted=bool(confidence[index] >= info.threshold),
+            )
+        )
+    return examples
+
+
+def _thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A copy whose longer side is at most THUMBNAIL: uint8 [h, w, 3]."""
+    height, width = pixels.shape[:2]
+    scale = THUMBNAIL / max(height, width)
+    if scale >= 1:
+        return pixels
+    shape = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _draw(measures: Measures, info: ModelInfo, examples: Sequence[Example], out: Path) -> dict[str, Path]:
+    """Draw every picture of the report; the keys are the names that the page's template uses."""
+    drawn = {name: out / f"{name}.png" for name in ("reliability", "roc", "coverage", "confusion", "examples")}
+    pictures.draw_reliability(measures.calibration, drawn["reliability"])
+    pictures.draw_roc(measures.roc_micro, measures.roc_macro, measures.auc_micro, measures.auc_macro, drawn["roc"])
+    pictures.draw_coverage(measures, drawn["coverage"])
+    pictures.draw_confusion(info.labels, measures.confusion, drawn["confusion"])
+    pictures.draw_examples(examples, drawn["examples"])
+    return drawn

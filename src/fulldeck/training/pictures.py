@@ -1,0 +1,305 @@
+"""The pictures of a training and of an evaluation, as PNG files. Numbers come in, a file comes out.
+
+Figures are made without pyplot: no global state, no window, and safe in a thread.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
+
+from fulldeck.cards import Card, Rank, Suit
+from fulldeck.training.measures import Calibration, Curve, Measures, cards_of
+
+INK, FAINT, GRID = "#1f2933", "#7b8794", "#e4e7eb"
+FELT, RED, GOLD = "#1b6b4a", "#c8102e", "#c58b1b"
+LINES = (FELT, RED, GOLD, "#2f6fb5", "#7a4fa3", FAINT)
+DPI = 120
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image and what was said of it, for people to look at.
+
+    ``image`` is uint8 [H, W, 3] RGB; ``alternatives`` are the likeliest (label, probability), best first;
+    ``truth_probability`` is what the right label was given.
+    """
+
+    file: str
+    image: NDArray[np.uint8]
+    truth: str
+    truth_probability: float
+    alternatives: tuple[tuple[str, float], ...]
+    accepted: bool
+
+    @property
+    def right(self) -> bool:
+        """Whether the likeliest label is the truth."""
+        return self.alternatives[0][0] == self.truth
+
+
+def draw_reliability(calibration: Calibration, out: Path) -> None:
+    """Draw met against stated probability for each bin, and below it how many images each bin has."""
+    figure = Figure(figsize=(5.6, 5.8), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    _style(upper, "Reliability", "share that was right")
+    _style(lower, "", "images")
+    bars = [bar for bar in calibration.bins if bar.count]
+    width = 1 / len(calibration.bins)
+    left = [bar.low for bar in bars]
+    accuracy = [bar.accuracy for bar in bars]
+    gap = [bar.confidence - bar.accuracy for bar in bars]
+    upper.bar(left, accuracy, width, align="edge", color=FELT, edgecolor="white", label="right")
+    upper.bar(
+        left,
+        gap,
+        width,
+        accuracy,
+        align="edge",
+        color=RED,
+        alpha=0.35,
+        edgecolor=RED,
+        hatch="///",
+        label="gap to stated",
+    )
+    upper.plot([0, 1], [0, 1], color=FAINT, linestyle="--", linewidth=1, label="perfectly calibrated")
+    upper.set(xlim=(0, 1), ylim=(0, 1.02))
+    upper.text(
+        0.97,
+        0.05,
+        f"ECE {calibration.ece:.3f}\nMCE {calibration.mce:.3f}",
+        transform=upper.transAxes,
+        ha="right",
+        color=INK,
+        bbox={"facecolor": "white", "edgecolor": GRID, "boxstyle": "round,pad=0.5"},
+    )
+    upper.legend(loc="upper left", frameon=False)
+    lower.bar(left, [bar.count for bar in bars], width, align="edge", color=FAINT, edgecolor="white")
+    lower.set_yscale("symlog", linthresh=1)
+    lower.set_xlabel("stated probability of the answer", color=INK)
+    _save(figure, out)
+
+
+def draw_roc(micro: Curve, macro: Curve, auc_micro: float, auc_macro: float | None, out: Path) -> None:
+    """Draw the one-vs-rest ROC curves; the false positive rate is logarithmic, where good models still differ."""
+    figure = Figure(figsize=(5.6, 4.6), layout="constrained")
+    axes = figure.subplots()
+    _style(axes, "ROC, each label against the rest", "true positive rate")
+    floor = 1e-5
+    axes.plot(np.maximum(micro.x, floor), micro.y, color=FELT, linewidth=2, label=f"micro, area {auc_micro:.4f}")
+    if auc_macro is not None:
+        axes.plot(
+            np.maximum(macro.x, floor), macro.y, color=GOLD, linewidth=2, label=f"mean of labels, area {auc_macro:.4f}"
+        )
+    chance = np.logspace(-5, 0, 60)
+    axes.plot(chance, chance, color=FAINT, linestyle="--", linewidth=1, label="chance")
+    axes.set(xscale="log", xlim=(floor, 1), ylim=(0, 1.02))
+    axes.set_xlabel("false positive rate (logarithmic)", color=INK)
+    axes.legend(loc="center left", frameon=False)
+    _save(figure, out)
+
+
+def draw_coverage(measures: Measures, out: Path) -> None:
+    """Draw the accuracy among the most confident share of images, and where the model's threshold stands."""
+    figure = Figure(figsize=(5.6, 4.6), layout="constrained")
+    axes = figure.subplots()
+    _style(axes, "Accuracy of the answers given", "accuracy among them")
+    axes.plot(measures.coverage.x, measures.coverage.y, color=FELT, linewidth=2)
+    chosen = measures.selection
+    lowest = min(measures.coverage.y)
+    if chosen.accuracy is not None:
+        lowest = min(lowest, chosen.accuracy)
+        axes.plot([chosen.coverage], [chosen.accuracy], "o", color=RED, markersize=9, zorder=3, clip_on=False)
+        axes.annotate(
+            f"from {chosen.threshold:.2f} on: {chosen.coverage:.1%} answered,\n{chosen.accuracy:.2%} of those right",
+            (chosen.coverage, chosen.accuracy),
+            xytext=(0.5, 0.2),
+            textcoords="axes fraction",
+            ha="center",
+            color=INK,
+            arrowprops={"arrowstyle": "-", "color": FAINT},
+        )
+    axes.set(xlim=(0, 1), ylim=(max(0.0, lowest - max(0.01, (1 - lowest) * 0.5)), 1.002))
+    axes.set_xlabel("share of images answered, most confident first", color=INK)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    _save(figure, out)
+
+
+def draw_confusion(labels: Sequence[str], confusion: Sequence[Sequence[int]], out: Path) -> None:
+    """Draw the confusion matrix: the diagonal in green, mistakes in red, counts in the cells.
+
+    Cards stand in the order of a deck, so that a wrong suit lies beside the diagonal. Labels that neither occur nor
+    are predicted are left out.
+
+    Args:
+        labels: the C names.
+        confusion: int [C, C]; rows are the truth, columns what was predicted.
+        out: the file to write.
+    """
+    matrix = np.asarray(confusion)
+    cards = cards_of(labels)
+    used = [index for index in range(len(labels)) if matrix[index].any() or matrix[:, index].any()]
+    if cards is not None:
+        used.sort(key=lambda index: _deck_order(cards[index]))
+    matrix = matrix[np.ix_(used, used)]
+    names = [_short(labels[index], None if cards is None else cards[index]) for index in used]
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    diagonal = np.eye(len(used), dtype=bool)
+    side = min(max(4.5, 0.23 * len(used) + 1.2), 16)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    for shown, colour in ((diagonal, FELT), (~diagonal, RED)):
+        scale = LinearSegmentedColormap.from_list("share", ["#fdf6ec" if colour == FELT else "#f6c5cc", colour])
+        axes.imshow(np.where(shown & (matrix > 0), share, np.nan), cmap=scale, vmin=0, vmax=1, interpolation="none")
+    places = range(len(used))
+    axes.set_xticks(places, names, rotation=90)
+    axes.set_yticks(places, names)
+    axes.xaxis.tick_top()
+    axes.xaxis.set_label_position("top")
+    axes.set_xlabel("predicted", color=INK)
+    axes.set_ylabel("truth", color=INK)
+    size = 7.5 if len(used) > 20 else 9
+    for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+        for tick, index in zip(ticks, used, strict=True):
+            tick.set_fontsize(size)
+            tick.set_color(RED if cards is not None and cards[index].colour == "red" else INK)
+    axes.tick_params(length=0)
+    axes.set_xticks(np.arange(len(used) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(used) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color=GRID, linewidth=0.5)
+    axes.tick_params(which="minor", length=0)
+    for spine in axes.spines.values():
+        spine.set_color(GRID)
+    if cards is not None:
+        for place, (before, after) in enumerate(pairwise(used)):
+            if cards[before].rank != cards[after].rank:
+                axes.axhline(place + 0.5, color=FAINT, linewidth=0.6)
+                axes.axvline(place + 0.5, color=FAINT, linewidth=0.6)
+    for row, column in np.argwhere(matrix) if len(used) <= 80 else ():
+        dark = share[row, column] > 0.5
+        axes.text(
+            column,
+            row,
+            str(matrix[row, column]),
+            ha="center",
+            va="center",
+            fontsize=size - 1,
+            color="white" if dark else INK,
+        )
+    _save(figure, out)
+
+
+def draw_examples(examples: Sequence[Example], out: Path, columns: int = 6) -> None:
+    """Draw a sheet of images, each with its truth, the answer and how sure it was."""
+    rows = max(1, math.ceil(len(examples) / columns))
+    figure = Figure(figsize=(columns * 1.9, rows * 2.45), layout="constrained")
+    for axes, example in zip(figure.subplots(rows, columns, squeeze=False).flat, examples, strict=False):
+        axes.imshow(example.image)
+        label, probability = example.alternatives[0]
+        said = f"{label} {probability:.0%}"
+        axes.set_title(
+            f"{example.truth}\n{said}" if not example.right else said,
+            fontsize=8,
+            color=FELT if example.right else RED,
+        )
+    for axes in figure.axes:
+        axes.axis("off")
+    _save(figure, out)
+
+
+def draw_curves(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
+    """Draw a training's figures over its epochs.
+
+    Args:
+        rows: one mapping an epoch, as in the run's metrics table: "epoch" (else the row's number) and any figures.
+            Names that end in "loss" share a panel, learning rates ("lr") too, as do figures that stay between 0 and 1,
+            and all the rest.
+            Text, None, NaN and missing figures leave a gap.
+        out: the PNG file to write.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row if name not in {"epoch", "step"}))
+    series = {name: [_number(row.get(name)) for row in rows] for name in names}
+    series = {name: values for name, values in series.items() if not np.isnan(values).all()}
+    epochs = [_number(row.get("epoch", index)) for index, row in enumerate(rows)]
+    panels: dict[str, list[str]] = {"loss": [], "score": [], "learning rate": [], "other": []}
+    for name, values in series.items():
+        panels[_panel(name, values)].append(name)
+    shown = {kind: members for kind, members in panels.items() if members} or {"nothing was recorded": []}
+    figure = Figure(figsize=(4.8 * len(shown), 3.8), layout="constrained")
+    for axes, (kind, members) in zip(figure.subplots(1, len(shown), squeeze=False).flat, shown.items(), strict=True):
+        _style(axes, kind, "")
+        axes.set_xlabel("epoch", color=INK)
+        for index, name in enumerate(members):
+            present = ~np.isnan(series[name])
+            axes.plot(
+                np.asarray(epochs)[present],
+                np.asarray(series[name])[present],
+                color=LINES[index % len(LINES)],
+                marker="o",
+                markersize=3,
+                linewidth=1.8,
+                label=name.replace("_", " ").replace("/", " "),
+            )
+        if members:
+            axes.legend(frameon=False, fontsize=8)
+        positive = all(value > 0 for name in members for value in series[name] if not math.isnan(value))
+        if kind == "loss" and members and positive:
+            axes.set_yscale("log")
+    _save(figure, out)
+
+
+def _deck_order(card: Card) -> tuple[int, int]:
+    if card.rank is None or card.suit is None:
+        return len(Rank) + 1, 0
+    return card.rank.number, list(Suit).index(card.suit)
+
+
+def _short(label: str, card: Card | None) -> str:
+    """A tick's text. The joker stays a word: few fonts draw its symbol."""
+    if card is not None:
+        return "joker" if card.rank is None else card.short
+    return label if len(label) <= 20 else f"{label[:19]}…"
+
+
+def _panel(name: str, values: Sequence[float]) -> str:
+    last = name.rpartition("/")[2]
+    if last.endswith("loss"):
+        return "loss"
+    if last in {"lr", "learning_rate"} or last.startswith("lr-"):
+        return "learning rate"
+    return "score" if all(0 <= value <= 1 for value in values if not math.isnan(value)) else "other"
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _style(axes: Axes, title: str, y: str) -> None:
+    axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK)
+    axes.set_ylabel(y, color=INK)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=FAINT, labelsize=8)
+    for name, spine in axes.spines.items():
+        spine.set_visible(name in {"left", "bottom"})
+        spine.set_color(GRID)
+
+
+def _save(figure: Figure, out: Path) -> None:
+    FigureCanvasAgg(figure)
+    # No date and no version in the file: the same figures make the same bytes.
+    figure.savefig(out, dpi=DPI, facecolor="white", metadata={"Software": None})
