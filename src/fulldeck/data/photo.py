@@ -78,7 +78,7 @@ def _corners(rng: np.random.Generator) -> NDArray[np.float32]:
     rotation = np.array([[np.cos(t), np.sin(t)], [-np.sin(t), np.cos(t)]])
     shift = (rng.random(2) - 0.5) * 0.02
     placed = square @ rotation + 0.5 + shift + (rng.random((4, 2)) - 0.5) * jitter
-    return (placed * _LARGE).astype(np.float32)
+    return np.asarray(placed * _LARGE, np.float32)
 
 
 def _ground(rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -117,12 +117,13 @@ def _developed(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np
     field = image.astype(np.float32)
     if chance(rng, 0.55):
         tint = 1 + (rng.random(3, np.float32) - 0.5) * pick(rng, (0.04, 0.04, 0.2))
-        field = field * (between(rng, 0.68, 1.1) * tint) + between(rng, -8, 24)
+        gain, lift = between(rng, 0.68, 1.1), between(rng, -8, 24)
+        field = np.asarray(field * (gain * tint) + lift, np.float32)
     if chance(rng, 0.25):  # light from one side, or a reflection
         spots = rng.random((3, 3), np.float32) - 0.4
         light = np.asarray(cv2.resize(spots, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR), np.float32)
         field += light[:, :, None] * between(rng, 20, 80)
     if chance(rng, 0.2):
         noise = rng.integers(-12, 13, image.shape, np.int16)
-        field += noise * np.float32(between(rng, 0.3, 1.2))
+        field += noise.astype(np.float32) * np.float32(between(rng, 0.3, 1.2))
     return np.clip(field, 0, 255).astype(np.uint8)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from fulldeck.data.photo import FACE, jpeg, photograph
 from fulldeck.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,8 @@ class Rendered:
     def __str__(self) -> str:
         parts = ", ".join(f"{count} {split}" for split, count in self.decks.items() if count)
         kept = f" ({self.images - self.drawn} were there already)" if self.drawn < self.images else ""
-        return f"{self.out}: {self.images} images of {sum(self.decks.values())} decks ({parts}), {MANIFEST} describes them{kept}"
+        total = sum(self.decks.values())
+        return f"{self.out}: {self.images} images of {total} decks ({parts}), described in {MANIFEST}{kept}"
 
 
 def render(out: Path, *, decks: int, per_card: int, seed: int) -> Rendered:
@@ -70,7 +71,11 @@ def render(out: Path, *, decks: int, per_card: int, seed: int) -> Rendered:
             style = rendered_style(seed, index)
             logger.info("deck %d of %d: %s, for %s", index + 1, decks, style.name, deck_split(index))
             for label in LABELS:
-                drawn += _draw(out / deck_split(index) / label, label, style, index, per_card, seed)
+                folder = out / deck_split(index) / label
+                missing = [n for n in range(per_card) if not (folder / _name(index, n)).exists()]
+                drawn += len(missing)
+                for n, data in zip(missing, _pictures(label, style, [(seed, index, n) for n in missing]), strict=True):
+                    _write(folder / _name(index, n), data)
                 progress.advance(task)
     return Rendered(out, counts, decks * len(LABELS) * per_card, drawn)
 
@@ -88,17 +93,14 @@ def rendered_style(seed: int, index: int) -> DeckStyle:
     return deck_style(seed, index, base_style(seed, place))
 
 
-def _draw(folder: Path, label: str, style: DeckStyle, index: int, per_card: int, seed: int) -> int:
-    """Write the pictures of one card that are not there yet, and say how many those were."""
-    missing = [n for n in range(per_card) if not (folder / _name(index, n)).exists()]
-    if not missing:
-        return 0
-    folder.mkdir(parents=True, exist_ok=True)
+def _pictures(label: str, style: DeckStyle, keys: list[tuple[int, int, int]]) -> Iterator[bytes]:
+    """JPEGs of one card; a key is the seed, the deck and the number of the picture."""
+    if not keys:
+        return
     face, mask = draw_card(label, style, FACE), card_mask(style, FACE)
-    for n in missing:
+    for seed, index, n in keys:
         rng = generator(seed, 3, index, LABELS.index(label), n)
-        _write(folder / _name(index, n), jpeg(photograph(face, mask, rng), rng))
-    return len(missing)
+        yield jpeg(photograph(face, mask, rng), rng)
 
 
 def _name(index: int, n: int) -> str:
@@ -107,9 +109,10 @@ def _name(index: int, n: int) -> str:
 
 def _write(path: Path, data: bytes) -> None:
     """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(data)
-    os.replace(part, path)
+    part.replace(path)
 
 
 def _claim(out: Path, decks: int, per_card: int, seed: int) -> None:
@@ -124,12 +127,12 @@ def _claim(out: Path, decks: int, per_card: int, seed: int) -> None:
             msg = f"{out} is not empty and holds no rendered decks: name a new folder"
             raise DataError(msg)
         if {key: found.get(key) for key in origin} != origin or len(found.get("decks", ())) > decks:
+            kind = f"seed {found.get('seed')}, {found.get('per_card')} pictures a card, drawing {found.get('drawing')}"
             msg = (
-                f"{out} holds {len(found.get('decks', ()))} decks of seed {found.get('seed')} with {found.get('per_card')} "
-                "pictures a card: ask for the same (or more decks), or name a new folder"
+                f"{out} holds {len(found.get('decks', ()))} decks of {kind}: "
+                "ask for the same (or more decks), or name a new folder"
             )
             raise DataError(msg)
-    out.mkdir(parents=True, exist_ok=True)
     listing = [{"index": i, "split": deck_split(i), "style": asdict(rendered_style(seed, i))} for i in range(decks)]
     _write(out / MANIFEST, (json.dumps({**origin, "decks": listing}, indent=1) + "\n").encode())
 

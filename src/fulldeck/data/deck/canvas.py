@@ -78,13 +78,20 @@ def disc(canvas: Canvas, x: float, y: float, radius: float, colour: Colour) -> N
     cv2.circle(canvas.pixels, (int(centre[0]), int(centre[1])), size, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
 
 
-def box(canvas: Canvas, left: float, top: float, right: float, bottom: float, colour: Colour, width: float) -> None:
-    """Draw a rectangle's outline."""
+def box(canvas: Canvas, first: Point, opposite: Point, colour: Colour, width: float) -> None:
+    """Draw the outline of a rectangle between two corners."""
+    (left, top), (right, bottom) = first, opposite
     line(canvas, [(left, top), (right, top), (right, bottom), (left, bottom)], colour, width, closed=True)
 
 
-def arc(cx: float, cy: float, rx: float, ry: float, start: float = 0, stop: float = 360) -> list[Point]:
-    """Points on an ellipse; degrees run clockwise from the right, as y points down."""
+def on_circle(cx: float, cy: float, radius: float, degrees: float) -> Point:
+    """The point of a circle at an angle, clockwise from the right, as y points down."""
+    return cx + radius * cos(radians(degrees)), cy + radius * sin(radians(degrees))
+
+
+def arc(cx: float, cy: float, rx: float, ry: float, turn: tuple[float, float] = (0, 360)) -> list[Point]:
+    """Points on an ellipse from one angle to another, in degrees clockwise from the right."""
+    start, stop = turn
     steps = max(3, round(abs(stop - start) / 10))
     angles = (radians(start + (stop - start) * i / steps) for i in range(steps + 1))
     return [(cx + rx * cos(a), cy + ry * sin(a)) for a in angles]
@@ -131,20 +138,19 @@ def blend(pixels: NDArray[np.uint8], mask: NDArray[np.uint8], paint: NDArray[np.
 def stamp(
     canvas: Canvas,
     mask: NDArray[np.uint8],
-    x: float,
-    y: float,
+    at: Point,
     height: float,
     ink: Ink,
+    *,
     turned: bool = False,
     stretch: float = 1.0,
 ) -> None:
-    """Print a mask (``uint8 [H, W]``, 255 where ink goes) centred on x, y.
+    """Print a mask (``uint8 [H, W]``, 255 where ink goes) centred on a point.
 
     Args:
         canvas: Where to print.
         mask: The shape; it is scaled to ``height`` units.
-        x: Centre, in units.
-        y: Centre, in units.
+        at: The centre, in units.
         height: How high the whole mask is, in units.
         ink: What to print it in.
         turned: Upside down.
@@ -158,7 +164,7 @@ def stamp(
     paint = _paint(ink, rows, columns)
     if turned:
         small, paint = small[::-1, ::-1], paint[::-1, ::-1]
-    left, top = round(x * canvas.scale - columns / 2), round(y * canvas.scale - rows / 2)
+    left, top = round(at[0] * canvas.scale - columns / 2), round(at[1] * canvas.scale - rows / 2)
     full_height, full_width = canvas.pixels.shape[:2]
     x0, x1 = max(0, left), min(full_width, left + columns)
     y0, y1 = max(0, top), min(full_height, top + rows)

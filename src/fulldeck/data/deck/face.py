@@ -1,4 +1,4 @@
-"""The face of one card in one style: stock, border, what stands in the middle, and the indices last, on top of it all."""
+"""The face of one card in one style: stock, border, the middle, and on top of it all the indices."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _border(canvas: Canvas, style: DeckStyle) -> None:
                 if kind == 0:
                     disc(canvas, x, y, 4, style.rule)
                 else:
-                    rosette(canvas, x, y, 8, style.rule, 0.8, generator(style.number, 5))
+                    rosette(canvas, (x, y), 8, (style.rule, 0.8), generator(style.number, 5))
         if kind == 2:
             for x in (insets[0] + border.width * 1.5 + 0.75, WIDTH - insets[0] - border.width * 1.5 - 0.75):
                 for i in range(20, HEIGHT - 12, 8):
@@ -134,7 +134,8 @@ def _indices(canvas: Canvas, style: DeckStyle, rank: str, suit: str) -> None:
         room = max(2 * (index.x - 3), index.height * 0.8)
         stretch = min(stretch, room / (index.height * mask.shape[1] / mask.shape[0]))
     wide = index.height * mask.shape[1] / mask.shape[0] * stretch
-    x = max(index.x, wide / 2 + 5)
+    edge = style.border.inset + (8 if style.border.double else 4) if style.border else 7
+    x = max(index.x, wide / 2 + max(7, edge))
     middle = index.top + index.height / 2
     if index.beside:
         at = (x + wide / 2 + index.gap + index.pip / 2, middle)
@@ -144,7 +145,15 @@ def _indices(canvas: Canvas, style: DeckStyle, rank: str, suit: str) -> None:
     for right, down in corners:
         for sheet, (px, py), height, wider in ((mask, (x, middle), index.height, stretch), (sign, at, index.pip, 1.0)):
             if height:
-                stamp(canvas, sheet, WIDTH - px if right else px, HEIGHT - py if down else py, height, ink, down, wider)
+                stamp(
+                    canvas,
+                    sheet,
+                    (WIDTH - px if right else px, HEIGHT - py if down else py),
+                    height,
+                    ink,
+                    turned=down,
+                    stretch=wider,
+                )
 
 
 def _middle(canvas: Canvas, style: DeckStyle, rank: str, suit: str, rng: np.random.Generator) -> None:
@@ -162,22 +171,20 @@ def _number(canvas: Canvas, style: DeckStyle, rank: str, suit: str, rng: np.rand
         case "pips":
             for x, y in PLACES[rank]:
                 at = WIDTH / 2 + x * field.x, HEIGHT / 2 + y * field.y
-                stamp(canvas, pip(suit, style.pips), *at, field.pip, ink, turned=y > 0)
+                stamp(canvas, pip(suit, style.pips), at, field.pip, ink, turned=y > 0)
         case "single":
-            stamp(canvas, pip(suit, style.pips), WIDTH / 2, HEIGHT / 2, field.pip, ink)
+            stamp(canvas, pip(suit, style.pips), (WIDTH / 2, HEIGHT / 2), field.pip, ink)
         case "numeral":
             mask = _rank_mask(style.typeface, _corner(style, rank))
-            stamp(canvas, mask, WIDTH / 2, HEIGHT / 2, field.pip * 1.5, ink)
+            stamp(canvas, mask, (WIDTH / 2, HEIGHT / 2), field.pip * 1.5, ink)
         case "picture":
             picture(canvas.inside(53, 74, 144, 202, 100), style.courts.palette, rng)
     if field.frame:
         half = (field.x + field.pip * 0.62, field.y + field.pip * 0.62) if field.kind == "pips" else (76.0, 108.0)
         box(
             canvas,
-            WIDTH / 2 - half[0],
-            HEIGHT / 2 - half[1],
-            WIDTH / 2 + half[0],
-            HEIGHT / 2 + half[1],
+            (WIDTH / 2 - half[0], HEIGHT / 2 - half[1]),
+            (WIDTH / 2 + half[0], HEIGHT / 2 + half[1]),
             style.rule,
             field.frame,
         )
@@ -187,27 +194,27 @@ def _ace(canvas: Canvas, style: DeckStyle, suit: str, rng: np.random.Generator) 
     ink, x, y = _ink(style, suit), WIDTH / 2, HEIGHT / 2
     sign = pip(suit, style.pips)
     if style.ace == "plain":
-        stamp(canvas, sign, x, y, max(style.field.pip, 40) if style.field.kind == "pips" else 60, ink)
+        stamp(canvas, sign, (x, y), max(style.field.pip, 40) if style.field.kind == "pips" else 60, ink)
         return
     high = between(rng, 90, 150) if style.ace == "large" else between(rng, 110, 140)
+    if style.index.height > 64:  # large indices leave less room
+        high *= 0.72
     if style.ace == "ornate":
         decor = pick(rng, (rosette, scrolls))
         decor(
             canvas,
-            x,
-            y,
+            (x, y),
             between(rng, 78, 96),
-            ink.colour if chance(rng, 0.6) else style.rule,
-            between(rng, 0.8, 1.6),
+            (ink.colour if chance(rng, 0.6) else style.rule, between(rng, 0.8, 1.6)),
             rng,
         )
-        stamp(canvas, sign, x, y, high * 1.12, Ink(style.stock.colour))
-    stamp(canvas, sign, x, y, high, ink)
+        stamp(canvas, sign, (x, y), high * 1.12, Ink(style.stock.colour))
+    stamp(canvas, sign, (x, y), high, ink)
     if style.ace == "ornate":
         light = Ink(style.stock.colour)
-        stamp(canvas, sign, x, y - high * 0.04, high * 0.5, light)
+        stamp(canvas, sign, (x, y - high * 0.04), high * 0.5, light)
         if chance(rng, 0.6):
-            stamp(canvas, sign, x, y - high * 0.04, high * 0.34, ink)
+            stamp(canvas, sign, (x, y - high * 0.04), high * 0.34, ink)
 
 
 def _court(canvas: Canvas, style: DeckStyle, rank: str, suit: str, rng: np.random.Generator) -> None:
@@ -221,22 +228,22 @@ def _court(canvas: Canvas, style: DeckStyle, rank: str, suit: str, rng: np.rando
         case "standing":
             standing(canvas.inside(x - 85, y - 119, 170, 238, 100), rank, courts.palette, rng)
         case "emblem":
-            emblem(canvas.inside(x - 60, y - 78, 120, 96, 100), rank, courts.palette, rng)
-            stamp(canvas, sign, x, y + 52, 66, ink)
+            emblem(canvas.inside(x - 60, y - 88, 120, 106, 100), rank, courts.palette, rng)
+            stamp(canvas, sign, (x, y + 52), 66, ink)
             return
         case "letter":
-            stamp(canvas, _rank_mask(style.typeface, _corner(style, rank)), x, y, 120, ink)
+            stamp(canvas, _rank_mask(style.typeface, _corner(style, rank)), (x, y), 120, ink)
             return
         case "pip":
-            stamp(canvas, sign, x, y, max(110, style.field.pip), ink)
+            stamp(canvas, sign, (x, y), max(110, style.field.pip), ink)
             return
     if courts.frame:
-        box(canvas, left, top, left + courts.width, top + courts.height, style.rule, courts.frame)
+        box(canvas, (left, top), (left + courts.width, top + courts.height), style.rule, courts.frame)
     if courts.pip:
         side = 1 if style.number % 5 else -1
         px, py = courts.width / 2 - courts.pip * 0.62, courts.height / 2 - courts.pip * 0.68
-        stamp(canvas, sign, x - side * px, y - py, courts.pip, ink)
-        stamp(canvas, sign, x + side * px, y + py, courts.pip, ink, turned=True)
+        stamp(canvas, sign, (x - side * px, y - py), courts.pip, ink)
+        stamp(canvas, sign, (x + side * px, y + py), courts.pip, ink, turned=True)
 
 
 def _joker(canvas: Canvas, style: DeckStyle, rng: np.random.Generator) -> None:
@@ -246,26 +253,24 @@ def _joker(canvas: Canvas, style: DeckStyle, rng: np.random.Generator) -> None:
         case "jester":
             jester(canvas.inside(x - 85, y - 125, 170, 250, 100), palette, rng)
         case "head":
-            jester_head(canvas, x, y + 5, between(rng, 2.2, 2.9), palette, rng)
+            jester_head(canvas, (x, y + 5), between(rng, 2.2, 2.9), palette, rng)
         case "double":
             width, height = style.courts.width, style.courts.height
             part = canvas.inside(x - width / 2, y - height / 2, width, height, 100)
-            jester_head(part, 50, height / width * 30, between(rng, 1.3, 1.6), palette, rng)
+            jester_head(part, (50, height / width * 30), between(rng, 1.3, 1.6), palette, rng)
             half = part.pixels.shape[0] // 2
             part.pixels[-half:] = part.pixels[:half][::-1, ::-1]
             box(
                 canvas,
-                x - width / 2,
-                y - height / 2,
-                x + width / 2,
-                y + height / 2,
+                (x - width / 2, y - height / 2),
+                (x + width / 2, y + height / 2),
                 style.rule,
                 style.courts.frame or 1,
             )
         case "star":
-            star(canvas, x, y, between(rng, 60, 88), int(rng.integers(5, 9)), palette, palette.cloth[2])
+            star(canvas, (x, y), between(rng, 60, 88), int(rng.integers(5, 9)), palette)
             if chance(rng, 0.6):
-                stamp(canvas, glyph(style.typeface, "J"), x, y + 4, 54, Ink(palette.outline))
+                stamp(canvas, glyph(style.typeface, "J"), (x, y + 4), 54, Ink(palette.outline))
     ink = pick(rng, style.inks)
     down = chance(rng, 0.75)
     text = word(style.typeface, "JOKER", 0.14 if down else 0.1, down)
@@ -276,8 +281,8 @@ def _joker(canvas: Canvas, style: DeckStyle, rng: np.random.Generator) -> None:
     stretch = min(1.4, max(0.8, 17 / (length * aspect)))
     inset = max(12.0, style.border.inset + 12 if style.border else 12.0) + 4
     at = inset + length * aspect * stretch / 2 - 4, inset + length / 2
-    stamp(canvas, text, *at, length, ink, stretch=stretch)
-    stamp(canvas, text, WIDTH - at[0], HEIGHT - at[1], length, ink, turned=True, stretch=stretch)
+    stamp(canvas, text, at, length, ink, stretch=stretch)
+    stamp(canvas, text, (WIDTH - at[0], HEIGHT - at[1]), length, ink, turned=True, stretch=stretch)
     if style.index.corners == 4:
-        stamp(canvas, text, WIDTH - at[0], at[1], length, ink, stretch=stretch)
-        stamp(canvas, text, at[0], HEIGHT - at[1], length, ink, turned=True, stretch=stretch)
+        stamp(canvas, text, (WIDTH - at[0], at[1]), length, ink, stretch=stretch)
+        stamp(canvas, text, (at[0], HEIGHT - at[1]), length, ink, turned=True, stretch=stretch)

@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from fulldeck.data.deck.canvas import Canvas, Colour, Point, arc, bezier, blend, disc, fill, fixed, line, smooth
+from fulldeck.data.deck.canvas import (
+    Canvas,
+    Colour,
+    Point,
+    arc,
+    bezier,
+    blend,
+    disc,
+    fill,
+    fixed,
+    line,
+    on_circle,
+    smooth,
+)
 from fulldeck.data.deck.chance import between, chance, pick
 
 if TYPE_CHECKING:
@@ -39,9 +52,9 @@ def shape(canvas: Canvas, points: Sequence[Point], colour: Colour, palette: Pale
 
 
 def patterned(
-    canvas: Canvas, points: Sequence[Point], colours: tuple[Colour, Colour], pattern: str, step: float, palette: Palette
+    canvas: Canvas, points: Sequence[Point], colours: tuple[Colour, Colour], weave: tuple[str, float], palette: Palette
 ) -> None:
-    """A polygon filled with a woven pattern of two colours, and outlined."""
+    """A polygon filled with two colours in a weave (one of `PATTERNS`, half a repeat in units), and outlined."""
     corners = np.asarray(points, np.float64)
     low, high = corners.min(axis=0) - 1, corners.max(axis=0) + 1
     rows, columns = canvas.pixels.shape[:2]
@@ -52,21 +65,21 @@ def patterned(
     mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
     shifted = fixed(corners, canvas.scale) - (np.array([x0, y0], np.int32) << 4)
     cv2.fillPoly(mask, [shifted], 255, cv2.LINE_AA, 4)
-    weave = _weave(pattern, max(2, round(step * canvas.scale)), x0, y0, x1, y1)
-    paint = np.where(weave[:, :, None], np.array(colours[1], np.uint8), np.array(colours[0], np.uint8))
+    second = _woven(weave[0], max(2, round(weave[1] * canvas.scale)), (x0, x1), (y0, y1))
+    paint = np.where(second[:, :, None], np.array(colours[1], np.uint8), np.array(colours[0], np.uint8))
     blend(canvas.pixels[y0:y1, x0:x1], mask, paint)
     line(canvas, points, palette.outline, palette.pen, closed=True)
 
 
-def _weave(pattern: str, step: int, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.bool_]:
-    """Where the second colour shows, ``bool [y1 - y0, x1 - x0]``; a repeat is two steps."""
-    y, x = np.arange(y0, y1)[:, None], np.arange(x0, x1)[None, :]
+def _woven(pattern: str, step: int, across: tuple[int, int], down: tuple[int, int]) -> NDArray[np.bool_]:
+    """Where the second colour shows, ``bool [rows, columns]``; a repeat is two steps."""
+    y, x = np.arange(*down)[:, None], np.arange(*across)[None, :]
     period = 2 * step
     match pattern:
         case "bands":
-            return np.broadcast_to(y % period < step, (y1 - y0, x1 - x0))
+            return np.broadcast_to(y % period < step, (y.size, x.size))
         case "bars":
-            return np.broadcast_to(x % period < step, (y1 - y0, x1 - x0))
+            return np.broadcast_to(x % period < step, (y.size, x.size))
         case "slant":
             return np.asarray((x + y) % period < step)
         case "dots":
@@ -79,7 +92,7 @@ def _weave(pattern: str, step: int, x0: int, y0: int, x1: int, y1: int) -> NDArr
         case "gems":
             return np.asarray(np.abs(x % period - step) + np.abs(y % period - step) < step * 0.7)
         case _:
-            return np.zeros((y1 - y0, x1 - x0), np.bool_)
+            return np.zeros((y.size, x.size), np.bool_)
 
 
 def double_headed(canvas: Canvas, rank: str, palette: Palette, rng: np.random.Generator) -> None:
@@ -94,49 +107,38 @@ def double_headed(canvas: Canvas, rank: str, palette: Palette, rng: np.random.Ge
     y, x = np.arange(rows)[:, None] - (rows - 1) / 2, np.arange(columns)[None, :] - (columns - 1) / 2
     upper = (y + slope * x < 0)[:, :, None]
     canvas.pixels[:] = np.where(upper, drawn, turned)
-    half = slope * 50
-    ends = [(0.0, units_high / 2 + half), (100.0, units_high / 2 - half)]
-    if chance(rng, 0.6):
-        band = between(rng, 1.5, 4)
-        corners = [
-            (0.0, ends[0][1] - band),
-            (100.0, ends[1][1] - band),
-            (100.0, ends[1][1] + band),
-            (0.0, ends[0][1] + band),
-        ]
-        inner = [
-            (18.0, _on(ends, 18) - band),
-            (82.0, _on(ends, 82) - band),
-            (82.0, _on(ends, 82) + band),
-            (18.0, _on(ends, 18) + band),
-        ]
-        shape(canvas, inner if chance(rng, 0.7) else corners, palette.cloth[2], palette)
+
+    def seam(px: float, above: float) -> Point:
+        return px, units_high / 2 - slope * (px - 50) - above
+
+    near = pick(rng, (12.0, 12.0, 0.0))
+    band = between(rng, 1.5, 4) if chance(rng, 0.6) else 0
+    if band:
+        strip = [seam(near, band), seam(100 - near, band), seam(100 - near, -band), seam(near, -band)]
+        shape(canvas, strip, palette.cloth[2], palette)
     else:
-        line(canvas, [(14.0, _on(ends, 14)), (86.0, _on(ends, 86))], palette.outline, palette.pen)
-
-
-def _on(ends: list[Point], x: float) -> float:
-    return ends[0][1] + (ends[1][1] - ends[0][1]) * x / 100
+        line(canvas, [seam(near, 0), seam(100 - near, 0)], palette.outline, palette.pen)
 
 
 def bust(canvas: Canvas, rank: str, palette: Palette, rng: np.random.Generator, middle: float) -> None:
     """Head, shoulders and what the hand holds, down to and beyond the middle line."""
     cloth = palette.cloth
     low = middle + 36  # beyond the middle, for slanting cuts
-    neck = middle - between(rng, 34, 40)
+    neck = middle - between(rng, 30, 36)
+    size = min(1.3, middle / 67)  # of the head: crown and all reach the top of the frame
     lean = between(rng, -4, 6)
     x = 50 + lean
-    wide = between(rng, 32, 42)
+    wide = between(rng, 38, 48)
     side = 1 if chance(rng, 0.5) else -1
     pattern = pick(rng, PATTERNS)
     step = between(rng, 2.0, 4.5)
     if rank != "queen" or chance(rng, 0.5):
-        _held(canvas, rank, palette, rng, x - side * between(rng, 30, 38), middle, behind=True)
+        _held(canvas, rank, (x - side * between(rng, 30, 38), middle), palette, rng, behind=True)
     # cloak, then sleeves, then the panel down the front
     shoulder = neck + between(rng, 4, 9)
     cloak = smooth([(x - 9, neck - 2), (x - wide * 0.7, shoulder), (50 - wide, middle - 8), (50 - wide - 3, low)], 6)
     cloak += smooth([(50 + wide + 3, low), (50 + wide, middle - 8), (x + wide * 0.7, shoulder), (x + 9, neck - 2)], 6)
-    patterned(canvas, cloak, (cloth[0], pick(rng, (cloth[1], cloth[2], cloth[0]))), pattern, step, palette)
+    patterned(canvas, cloak, (cloth[0], pick(rng, (cloth[1], cloth[2], cloth[0]))), (pattern, step), palette)
     for s in (-1, 1):
         for i in range(int(rng.integers(2, 5))):
             inset = 5 + i * between(rng, 4.0, 6.0)
@@ -149,7 +151,7 @@ def bust(canvas: Canvas, rank: str, palette: Palette, rng: np.random.Generator, 
             )
             line(canvas, strip, pick(rng, (cloth[1], cloth[2], cloth[3], palette.outline)), between(rng, 1.2, 3.4))
     panel = [(x - 8, neck), (x + 8, neck), (50 + between(rng, 12, 20), low), (50 - between(rng, 12, 20), low)]
-    patterned(canvas, panel, (cloth[3], pick(rng, (cloth[1], cloth[2]))), pick(rng, PATTERNS), step, palette)
+    patterned(canvas, panel, (cloth[3], pick(rng, (cloth[1], cloth[2]))), (pick(rng, PATTERNS), step), palette)
     for s in (-1, 1):  # lapels
         lapel = [
             (x + s * 6, neck - 3),
@@ -162,13 +164,18 @@ def bust(canvas: Canvas, rank: str, palette: Palette, rng: np.random.Generator, 
                 canvas,
                 lapel,
                 (cloth[2], pick(rng, (cloth[0], cloth[1], palette.outline))),
-                pick(rng, PATTERNS),
-                step,
+                (pick(rng, PATTERNS), step),
                 palette,
             )
     _collar(canvas, x, neck, palette, rng)
-    head(canvas, rank, x, neck - 15, 1.0, between(rng, -1, 1), palette, rng)
-    _held(canvas, rank, palette, rng, x + side * between(rng, 26, 36), middle, behind=False)
+    head(canvas, rank, (x, neck - 15 * size), palette, rng, size=size, turn=between(rng, -1, 1))
+    grip = x + side * between(rng, 24, 36)
+    arm = smooth([(x + side * wide * 0.55, shoulder + 5), (50 + side * (wide - 2), middle - 9), (grip, middle - 14)])
+    sleeve = between(rng, 9, 13)
+    line(canvas, arm, palette.outline, sleeve + 2 * palette.pen)
+    line(canvas, arm, pick(rng, cloth), sleeve)
+    line(canvas, arm, pick(rng, cloth), sleeve * between(rng, 0.2, 0.6))
+    _held(canvas, rank, (grip, middle), palette, rng, behind=False)
 
 
 def _collar(canvas: Canvas, x: float, y: float, palette: Palette, rng: np.random.Generator) -> None:
@@ -183,17 +190,28 @@ def _collar(canvas: Canvas, x: float, y: float, palette: Palette, rng: np.random
         bow = smooth([(x - 15, y - 2), (x, y + 6), (x + 15, y - 2)])
         back = smooth([(x + 17, y + 4), (x, y + 13), (x - 17, y + 4)])
         patterned(
-            canvas, bow + back, (palette.cloth[1], palette.outline), pick(rng, ("dots", "bars", "plain")), 2.2, palette
+            canvas,
+            bow + back,
+            (palette.cloth[1], palette.outline),
+            (pick(rng, ("dots", "bars", "plain")), 2.2),
+            palette,
         )
 
 
 def head(
-    canvas: Canvas, rank: str, x: float, y: float, size: float, turn: float, palette: Palette, rng: np.random.Generator
+    canvas: Canvas,
+    rank: str,
+    centre: Point,
+    palette: Palette,
+    rng: np.random.Generator,
+    *,
+    size: float,
+    turn: float,
 ) -> None:
-    """A face with hair and headgear centred on x, y, about 22 wide at size 1; turn is -1 (looks left) to 1 (right)."""
+    """A face with hair and headgear around a point, about 22 wide at size 1; turn is -1 (looks left) to 1 (right)."""
 
     def at(points: Sequence[Point]) -> list[Point]:
-        return [(x + px * size, y + py * size) for px, py in points]
+        return [(centre[0] + px * size, centre[1] + py * size) for px, py in points]
 
     p = palette
     t = turn * 3
@@ -216,7 +234,7 @@ def head(
     if chance(rng, 0.6):  # curls at the ends
         for s in (-1, 1):
             shape(canvas, at(arc(s * (wave + 1), fall - 2, 3.4, 3.4)), hair, p)
-            line(canvas, at(arc(s * (wave + 1), fall - 2, 1.6, 1.6, 0, 250)), p.outline, p.pen * 0.7)
+            line(canvas, at(arc(s * (wave + 1), fall - 2, 1.6, 1.6, (0, 250))), p.outline, p.pen * 0.7)
     shape(canvas, at([(-4, 8), (4, 8), (5, 16), (-5, 16)]), p.skin, p)  # neck
     chin = between(rng, 12, 14)
     face = [(-9, -7), (-9, 3), (-5, 10), (t * 0.3, chin), (5, 10), (9, 3), (9, -7), (0, -12)]
@@ -242,7 +260,7 @@ def head(
     elif rank == "queen":
         _crown(canvas, at, p, rng, points=pick(rng, (3, 5, 7)), high=between(rng, 4, 8), wide=between(rng, 8, 11))
         if chance(rng, 0.4):
-            shape(canvas, at(arc(0, -11, 11.5, 3, 180, 360)), p.cloth[1], p)
+            shape(canvas, at(arc(0, -11, 11.5, 3, (180, 360))), p.cloth[1], p)
     else:
         _cap(canvas, at, p, rng)
 
@@ -287,8 +305,7 @@ def _crown(
         canvas,
         at([(-wide, top), (wide, top), (wide - 1, base), (-wide + 1, base)]),
         (p.cloth[0], gold),
-        pick(rng, ("dots", "gems", "bars")),
-        1.6,
+        (pick(rng, ("dots", "gems", "bars")), 1.6),
         p,
     )
     for i, (px, py) in enumerate(spikes[1::2]):
@@ -304,8 +321,7 @@ def _cap(canvas: Canvas, at: Placer, p: Palette, rng: np.random.Generator) -> No
         canvas,
         at([(-12.5, -11), (12.5, -11), (12, -7), (-12, -7)]),
         (p.cloth[1], p.cloth[2]),
-        pick(rng, PATTERNS),
-        1.8,
+        (pick(rng, PATTERNS), 1.8),
         p,
     )
     if chance(rng, 0.7):
@@ -314,10 +330,9 @@ def _cap(canvas: Canvas, at: Placer, p: Palette, rng: np.random.Generator) -> No
         line(canvas, at([(side * 9, -10), (side * 21, -17)]), p.outline, p.pen * 0.7)
 
 
-def _held(
-    canvas: Canvas, rank: str, p: Palette, rng: np.random.Generator, x: float, middle: float, *, behind: bool
-) -> None:
-    """A sword, sceptre, axe, staff or flower, and the hand on it."""
+def _held(canvas: Canvas, rank: str, at: Point, p: Palette, rng: np.random.Generator, *, behind: bool) -> None:
+    """A sword, sceptre, axe, staff or flower, and the hand on it; `at` is where it crosses the figure's middle."""
+    x, middle = at
     top = middle - between(rng, 50, 74)
     foot = middle + 30
     hand = middle - between(rng, 12, 20)
@@ -356,12 +371,12 @@ def _held(
             shape(canvas, [(x, top - 4), (x + 4, top + 6), (x, top + 12), (x - 4, top + 6)], p.cloth[0], p)
         case _:
             for i in range(5):
-                cx, cy = arc(x, top + 5, 4.6, 4.6, i * 72, i * 72 + 1)[0]
+                cx, cy = on_circle(x, top + 5, 4.6, i * 72)
                 shape(canvas, arc(cx, cy, 3.2, 3.2), p.cloth[0 if thing == "flower" else 3], p)
             shape(canvas, arc(x, top + 5, 2.2, 2.2), p.cloth[2], p)
     shape(canvas, arc(x, hand, 5.2, 4.2), p.skin, p)
-    for i in (-1.4, 0.4, 2.0):
-        line(canvas, [(x - 3.6, hand + i), (x + 2.4, hand + i)], p.outline, p.pen * 0.6)
+    for finger in (-1.4, 0.4, 2.0):
+        line(canvas, [(x - 3.6, hand + finger), (x + 2.4, hand + finger)], p.outline, p.pen * 0.6)
 
 
 def standing(canvas: Canvas, rank: str, palette: Palette, rng: np.random.Generator) -> None:
@@ -369,7 +384,7 @@ def standing(canvas: Canvas, rank: str, palette: Palette, rng: np.random.Generat
     p = palette
     x = 50.0
     hem = between(rng, 24, 36)
-    _held(canvas, rank, p, rng, x + pick(rng, (-30.0, 30.0)), 92, behind=False)
+    _held(canvas, rank, (x + pick(rng, (-30.0, 30.0)), 92), p, rng, behind=False)
     for s in (-1, 1):
         shape(canvas, arc(x + s * 9, 134, 7, 4), p.outline, p)
         sleeve = smooth([(x + s * 10, 58), (x + s * 26, 74), (x + s * 30, 80)])
@@ -381,47 +396,46 @@ def standing(canvas: Canvas, rank: str, palette: Palette, rng: np.random.Generat
         canvas,
         robe,
         (p.cloth[0], pick(rng, (p.cloth[1], p.cloth[0], p.cloth[2]))),
-        pick(rng, PATTERNS),
-        between(rng, 3, 6),
+        (pick(rng, PATTERNS), between(rng, 3, 6)),
         p,
     )
     patterned(
         canvas,
         [(x - 6, 56), (x + 6, 56), (x + 10, 132), (x - 10, 132)],
         (p.cloth[1], p.cloth[2]),
-        pick(rng, PATTERNS),
-        between(rng, 2, 4),
+        (pick(rng, PATTERNS), between(rng, 2, 4)),
         p,
     )
     _collar(canvas, x, 56, p, rng)
-    head(canvas, rank, x, 36, 1.25, between(rng, -1, 1), p, rng)
+    head(canvas, rank, (x, 36), p, rng, size=1.25, turn=between(rng, -1, 1))
 
 
 def emblem(canvas: Canvas, rank: str, palette: Palette, rng: np.random.Generator) -> None:
-    """A crown, a tiara or a feathered cap alone, on a canvas 100 wide and about 80 high."""
+    """A court's head, or its crown, tiara or feathered cap alone, on a canvas 100 wide and about 90 high."""
+    if rank == "jack" or chance(rng, 0.4):
+        head(canvas, rank, (50, 56), palette, rng, size=1.7, turn=between(rng, -1, 1))
+        return
 
     def at(points: Sequence[Point]) -> list[Point]:
-        return [(50 + px * 3.2, 78 + py * 3.2) for px, py in points]
+        return [(50 + px * 3.2, 86 + py * 3.2) for px, py in points]
 
-    if rank == "jack":
-        _cap(canvas, at, palette, rng)
-    else:
-        tall = between(rng, 8, 11) if rank == "king" else between(rng, 4, 6)
-        _crown(canvas, at, palette, rng, points=5 if rank == "king" else 7, high=tall, wide=12)
+    tall = between(rng, 8, 11) if rank == "king" else between(rng, 4, 6)
+    _crown(canvas, at, palette, rng, points=5 if rank == "king" else 7, high=tall, wide=12)
 
 
-def jester_head(canvas: Canvas, x: float, y: float, size: float, palette: Palette, rng: np.random.Generator) -> None:
+def jester_head(canvas: Canvas, centre: Point, size: float, palette: Palette, rng: np.random.Generator) -> None:
     """A jester's grinning face in a horned cap with bells and a ruff, about 60 wide at size 1."""
 
     def at(points: Sequence[Point]) -> list[Point]:
-        return [(x + px * size, y + py * size) for px, py in points]
+        return [(centre[0] + px * size, centre[1] + py * size) for px, py in points]
 
     p = palette
     spikes = int(rng.integers(5, 9))
     ruff: list[Point] = []
     for i in range(2 * spikes + 1):
-        reach = 24 if i % 2 else 13
-        ruff += arc(0, 8, reach, reach * 0.8, 180 - i * 180 / (2 * spikes), 180 - i * 180 / (2 * spikes) + 1)[:1]
+        tip = 24 if i % 2 else 13
+        px, py = on_circle(0, 0, tip, 180 - i * 90 / spikes)
+        ruff.append((px, 8 + py * 0.8))
     shape(canvas, at(ruff), p.cloth[1], p)
     for i, (px, py) in enumerate(ruff[1::2]):
         shape(canvas, at(arc(px, py, 1.8, 1.8)), p.cloth[2 if i % 2 else 0], p)
@@ -443,8 +457,7 @@ def jester_head(canvas: Canvas, x: float, y: float, size: float, palette: Palett
             canvas,
             at([*horn, (0, -9)]),
             (colours[i], p.cloth[2]),
-            pick(rng, ("plain", "plain", "bands", "gems")),
-            3 * size,
+            (pick(rng, ("plain", "plain", "bands", "gems")), 3 * size),
             p,
         )
         shape(canvas, at(arc(s * reach, lift + 2.5, 3, 3)), p.cloth[2], p)
@@ -488,15 +501,14 @@ def jester(canvas: Canvas, palette: Palette, rng: np.random.Generator) -> None:
         disc(canvas, *hand, 4.4, p.outline)
         disc(canvas, *hand, 3.6, p.skin)
     body = [(39.0, 50.0), (61.0, 50.0), (hips[0] + 11, hips[1] + 4), (hips[0] - 11, hips[1] + 4)]
-    patterned(canvas, body, (sides[0], pick(rng, (p.cloth[1], sides[1]))), pick(rng, PATTERNS), between(rng, 3, 5), p)
+    patterned(canvas, body, (sides[0], pick(rng, (p.cloth[1], sides[1]))), (pick(rng, PATTERNS), between(rng, 3, 5)), p)
     patterned(
         canvas,
         [(50.0, 50.0), (61.0, 50.0), (hips[0] + 11, hips[1] + 4), (hips[0], hips[1] + 4)],
         (sides[1], p.cloth[2]),
-        pick(rng, ("plain", "gems", "dots")),
-        3,
+        (pick(rng, ("plain", "gems", "dots")), 3),
         p,
     )
     for i in range(3):
         disc(canvas, 50 + (hips[0] - 50) * i / 3, 60 + i * 9, 1.8, p.cloth[2])
-    jester_head(canvas, 50, 37, 0.85, p, rng)
+    jester_head(canvas, (50, 37), 0.85, p, rng)

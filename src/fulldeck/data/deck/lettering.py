@@ -1,4 +1,4 @@
-"""Typefaces for ranks and the word JOKER: skeletons of our own, drawn with a pen of any weight, contrast, width and serif.
+"""Typefaces for ranks and the word JOKER: skeletons of our own, drawn by a pen of any weight, contrast and serif.
 
 One more typeface is the font that Pillow carries in itself (Aileron, public domain). No font file is read from the
 machine, so that the same seed gives the same bytes everywhere.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from math import atan2, cos, hypot, radians, sin
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -55,7 +56,7 @@ def _bones(*strokes: list[Point]) -> tuple[tuple[Point, ...], ...]:
 
 
 def _six() -> _Skeleton:
-    stem = [*arc(0.31, 0.5, 0.31, 0.5, 318, 180), (0.0, 0.69)]
+    stem = [*arc(0.31, 0.5, 0.31, 0.5, (318, 180)), (0.0, 0.69)]
     return _Skeleton(_bones(stem, arc(0.3, 0.69, 0.3, 0.31)), balls=(stem[0],))
 
 
@@ -77,21 +78,21 @@ def _skeleton(char: str, variant: int) -> _Skeleton:  # noqa: C901, PLR0912 - on
         case "1":
             return _Skeleton(_bones([(0.04, 0.2), (0.28, 0), (0.28, 1)]), feet=((0.28, 1),))
         case "2":
-            bow = arc(0.3, 0.28, 0.28, 0.28, 195, 385)
+            bow = arc(0.3, 0.28, 0.28, 0.28, (195, 385))
             tail = bezier(bow[-1], (0.46, 0.6), (0.12, 0.72), (0.03, 1))
             return _Skeleton(_bones([*bow, *tail[1:], (0.58, 1)]), ticks=((0.58, 1, -1),), balls=(bow[0],))
         case "3" if variant & 2:
-            bow = arc(0.27, 0.69, 0.3, 0.31, 285, 515)
+            bow = arc(0.27, 0.69, 0.3, 0.31, (285, 515))
             return _Skeleton(_bones([(0.03, 0), (0.53, 0), (0.24, 0.4), *bow]), ticks=((0.03, 0, 1),), balls=(bow[-1],))
         case "3":
-            top, low = arc(0.27, 0.24, 0.25, 0.24, 195, 450), arc(0.27, 0.74, 0.3, 0.26, 270, 520)
+            top, low = arc(0.27, 0.24, 0.25, 0.24, (195, 450)), arc(0.27, 0.74, 0.3, 0.26, (270, 520))
             return _Skeleton(_bones(top, low), balls=(top[0], low[-1]))
         case "4" if variant & 4:
             return _Skeleton(_bones([(0.16, 0), (0, 0.64), (0.6, 0.64)], [(0.42, 0.34), (0.42, 1)]), feet=((0.42, 1),))
         case "4":
             return _Skeleton(_bones([(0.45, 1), (0.45, 0), (0, 0.7), (0.62, 0.7)]), feet=((0.45, 1),))
         case "5":
-            bow = arc(0.27, 0.67, 0.3, 0.33, 215, 515)
+            bow = arc(0.27, 0.67, 0.3, 0.33, (215, 515))
             return _Skeleton(_bones([(0.53, 0), (0.08, 0), (0.05, 0.46), *bow[1:]]), balls=(bow[-1],))
         case "6":
             return _six()
@@ -112,17 +113,17 @@ def _skeleton(char: str, variant: int) -> _Skeleton:  # noqa: C901, PLR0912 - on
             strokes = _bones([(0, 1), (0.34, 0), (0.68, 1)], [(0.12, 0.66), (0.56, 0.66)])
             return _Skeleton(strokes, feet=((0.0, 1), (0.68, 1)))
         case "B":
-            top = [(0.08, 0), (0.3, 0), *arc(0.3, 0.24, 0.22, 0.24, -90, 90), (0.08, 0.48)]
-            low = [(0.32, 0.48), *arc(0.32, 0.74, 0.24, 0.26, -90, 90), (0.08, 1)]
+            top = [(0.08, 0), (0.3, 0), *arc(0.3, 0.24, 0.22, 0.24, (-90, 90)), (0.08, 0.48)]
+            low = [(0.32, 0.48), *arc(0.32, 0.74, 0.24, 0.26, (-90, 90)), (0.08, 1)]
             return _Skeleton(_bones([(0.08, 0), (0.08, 1)], top, low), feet=((0.04, 0), (0.04, 1)))
         case "D":
-            bow = [(0.08, 0), (0.24, 0), *arc(0.24, 0.5, 0.36, 0.5, -90, 90), (0.08, 1)]
+            bow = [(0.08, 0), (0.24, 0), *arc(0.24, 0.5, 0.36, 0.5, (-90, 90)), (0.08, 1)]
             return _Skeleton(_bones([(0.08, 0), (0.08, 1)], bow), feet=((0.04, 0), (0.04, 1)))
         case "E":
             strokes = _bones([(0.5, 0), (0.08, 0), (0.08, 1), (0.52, 1)], [(0.08, 0.48), (0.42, 0.48)])
             return _Skeleton(strokes, feet=((0.04, 0), (0.04, 1)), ticks=((0.5, 0, 1), (0.52, 1, -1)))
         case "J":
-            hook = [(0.4, 0), (0.4, 0.72), *arc(0.2, 0.72, 0.2, 0.28, 0, 165)]
+            hook = [(0.4, 0), (0.4, 0.72), *arc(0.2, 0.72, 0.2, 0.28, (0, 165))]
             return _Skeleton(_bones(hook), feet=((0.36, 0),), balls=(hook[-1],))
         case "K":
             strokes = _bones([(0.08, 0), (0.08, 1)], [(0.58, 0), (0.1, 0.6)], [(0.24, 0.42), (0.62, 1)])
@@ -130,10 +131,12 @@ def _skeleton(char: str, variant: int) -> _Skeleton:  # noqa: C901, PLR0912 - on
         case "O":
             return _Skeleton(_bones(arc(0.36, 0.5, 0.35, 0.5)))
         case "Q":
-            tail: list[Point] = [(0.38, 0.7), (0.7, 1.06)] if variant & 32 else [(0.3, 0.76), (0.5, 0.86), (0.72, 1.1)]
-            return _Skeleton(_bones(arc(0.35, 0.5, 0.35, 0.5), tail))
+            stroke: list[Point] = (
+                [(0.38, 0.7), (0.7, 1.06)] if variant & 32 else [(0.3, 0.76), (0.5, 0.86), (0.72, 1.1)]
+            )
+            return _Skeleton(_bones(arc(0.35, 0.5, 0.35, 0.5), stroke))
         case "R":
-            bow = [(0.08, 0), (0.32, 0), *arc(0.32, 0.25, 0.23, 0.25, -90, 90), (0.08, 0.5)]
+            bow = [(0.08, 0), (0.32, 0), *arc(0.32, 0.25, 0.23, 0.25, (-90, 90)), (0.08, 0.5)]
             strokes = _bones([(0.08, 0), (0.08, 1)], bow, [(0.3, 0.5), (0.6, 1)])
             return _Skeleton(strokes, feet=((0.06, 0), (0.06, 1), (0.6, 1)))
         case "V":
@@ -213,11 +216,11 @@ def _ribbon(sheet: NDArray[np.uint8], face: Typeface, points: list[Point], width
     """Draw a stroke whose width follows its direction, as a broad pen's does."""
     nib = radians(-12)  # tips the pen so that down-right strokes are the heavier ones, as in A and V
     widths = []
-    for a, b in zip(points, points[1:], strict=False):
+    for a, b in pairwise(points):
         angle = atan2(b[1] - a[1], b[0] - a[0])
         swing = abs(sin(angle + nib)) if face.thick != face.thin else 1.0
         widths.append(width or face.thin + (face.thick - face.thin) * swing)
-    for i, (a, b) in enumerate(zip(points, points[1:], strict=False)):
+    for i, (a, b) in enumerate(pairwise(points)):
         length = hypot(b[0] - a[0], b[1] - a[1])
         if length == 0:
             continue

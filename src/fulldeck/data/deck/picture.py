@@ -1,10 +1,10 @@
-"""Pictures that fill the middle of illustrated cards, and the ornaments around aces. They say nothing about the card."""
+"""Pictures for the middle of illustrated cards, and ornaments around aces. They say nothing about the card."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fulldeck.data.deck.canvas import Canvas, Colour, arc, bezier, disc, fill, line, smooth
+from fulldeck.data.deck.canvas import Canvas, Colour, Point, arc, bezier, disc, fill, line, on_circle, smooth
 from fulldeck.data.deck.chance import between, chance, pick
 from fulldeck.data.deck.figures import Palette, emblem, head, jester, shape, standing
 
@@ -19,17 +19,16 @@ def picture(canvas: Canvas, palette: Palette, rng: np.random.Generator) -> None:
     )
 
 
-def rosette(
-    canvas: Canvas, x: float, y: float, radius: float, colour: Colour, pen: float, rng: np.random.Generator
-) -> None:
-    """Rings of petals, loops or rays around a point."""
+def rosette(canvas: Canvas, at: Point, radius: float, ink: tuple[Colour, float], rng: np.random.Generator) -> None:
+    """Rings of petals, loops or rays around a point; ink is a colour and a line width."""
+    (x, y), (colour, pen) = at, ink
     for _ in range(int(rng.integers(1, 4))):
         count = int(rng.integers(8, 25))
         inner, outer = radius * between(rng, 0.4, 0.7), radius * between(rng, 0.75, 1.0)
         kind = int(rng.integers(4))
         for i in range(count):
             a = 360 * i / count
-            near, far = arc(x, y, inner, inner, a, a + 1)[0], arc(x, y, outer, outer, a, a + 1)[0]
+            near, far = on_circle(x, y, inner, a), on_circle(x, y, outer, a)
             if kind == 0:
                 line(canvas, [near, far], colour, pen)
             elif kind == 1:
@@ -43,8 +42,8 @@ def rosette(
             elif kind == 2:
                 side = 180 / count
                 left, right = (
-                    arc(x, y, inner, inner, a - side, a - side + 1)[0],
-                    arc(x, y, inner, inner, a + side, a + side + 1)[0],
+                    on_circle(x, y, inner, a - side),
+                    on_circle(x, y, inner, a + side),
                 )
                 line(canvas, bezier(left, far, far, right, 8), colour, pen)
             else:
@@ -53,10 +52,9 @@ def rosette(
         line(canvas, arc(x, y, radius, radius), colour, pen, closed=True)
 
 
-def scrolls(
-    canvas: Canvas, x: float, y: float, size: float, colour: Colour, pen: float, rng: np.random.Generator
-) -> None:
-    """Curls mirrored left and right, and above and below, of a point."""
+def scrolls(canvas: Canvas, at: Point, size: float, ink: tuple[Colour, float], rng: np.random.Generator) -> None:
+    """Curls mirrored left and right, and above and below, of a point; ink is a colour and a line width."""
+    (x, y), (colour, pen) = at, ink
     curl = between(rng, 0.3, 0.6)
     for sx in (-1, 1):
         for sy in (-1, 1):
@@ -67,7 +65,9 @@ def scrolls(
                 (x + sx * size * 0.8, y + sy * size * 0.3),
             )
             line(canvas, stem, colour, pen)
-            line(canvas, arc(x + sx * size * 0.72, y + sy * size * 0.38, size * 0.12, size * 0.12, 0, 300), colour, pen)
+            line(
+                canvas, arc(x + sx * size * 0.72, y + sy * size * 0.38, size * 0.12, size * 0.12, (0, 300)), colour, pen
+            )
             disc(canvas, x + sx * size * curl, y + sy * size * 0.8, pen * 1.6, colour)
 
 
@@ -84,7 +84,7 @@ def _serpent(canvas: Canvas, p: Palette, rng: np.random.Generator) -> None:
 
 def _mandala(canvas: Canvas, p: Palette, rng: np.random.Generator) -> None:
     for radius in (44.0, 30.0, 18.0):
-        rosette(canvas, 50, 70, radius, pick(rng, (p.outline, *p.cloth)), between(rng, 0.7, 1.6), rng)
+        rosette(canvas, (50, 70), radius, (pick(rng, (p.outline, *p.cloth)), between(rng, 0.7, 1.6)), rng)
     shape(canvas, arc(50, 70, 8, 8), p.cloth[0], p)
 
 
@@ -114,7 +114,7 @@ def _flower(canvas: Canvas, p: Palette, rng: np.random.Generator) -> None:
             )
         petals = int(rng.integers(5, 9))
         for i in range(petals):
-            cx, cy = arc(x, y, size, size, 360 * i / petals, 360 * i / petals + 1)[0]
+            cx, cy = on_circle(x, y, size, 360 * i / petals)
             shape(canvas, arc(cx, cy, size * 0.55, size * 0.55), p.cloth[0], p)
         shape(canvas, arc(x, y, size * 0.5, size * 0.5), p.cloth[2], p)
 
@@ -124,7 +124,15 @@ def _character(canvas: Canvas, p: Palette, rng: np.random.Generator) -> None:
         disc(canvas, 50, 66, 44, p.cloth[3])
     shape(canvas, smooth([(50, 66), (20, 84), (12, 130), (88, 130), (80, 84)], closed=True), p.cloth[0], p)
     shape(canvas, [(42, 74), (58, 74), (54, 126), (46, 126)], p.cloth[1], p)
-    head(canvas, pick(rng, ("king", "queen", "jack")), 50, 46, between(rng, 1.5, 2.0), between(rng, -1, 1), p, rng)
+    head(
+        canvas,
+        pick(rng, ("king", "queen", "jack")),
+        (50, 46),
+        p,
+        rng,
+        size=between(rng, 1.5, 2.0),
+        turn=between(rng, -1, 1),
+    )
 
 
 def _bird(canvas: Canvas, p: Palette, rng: np.random.Generator) -> None:
@@ -157,23 +165,24 @@ def _shapes(canvas: Canvas, p: Palette, rng: np.random.Generator) -> None:
         tilt = between(rng, 0, 360)
         shape(
             canvas,
-            [arc(x, y, r, r, tilt + 360 * i / count, tilt + 360 * i / count + 1)[0] for i in range(count)],
+            [on_circle(x, y, r, tilt + 360 * i / count) for i in range(count)],
             pick(rng, p.cloth),
             p,
         )
 
 
-def star(canvas: Canvas, x: float, y: float, radius: float, points: int, palette: Palette, colour: Colour) -> None:
-    """A star that stands on its feet."""
-    corners = []
+def star(canvas: Canvas, at: Point, radius: float, points: int, palette: Palette) -> None:
+    """A golden star that stands on its feet."""
+    x, y = at
+    corners: list[Point] = []
     for i in range(2 * points):
         r = radius if i % 2 == 0 else radius * 0.42
-        corners += arc(x, y, r, r, -90 + 180 * i / points, -90 + 180 * i / points + 1)[:1]
-    shape(canvas, corners, colour, palette)
+        corners.append(on_circle(x, y, r, -90 + 180 * i / points))
+    shape(canvas, corners, palette.cloth[2], palette)
 
 
 def _crown_and_star(canvas: Canvas, p: Palette, rng: np.random.Generator) -> None:
-    star(canvas, 50, 80, between(rng, 30, 42), int(rng.integers(5, 9)), p, p.cloth[2])
+    star(canvas, (50, 80), between(rng, 30, 42), int(rng.integers(5, 9)), p)
     emblem(canvas, pick(rng, ("king", "queen", "jack")), p, rng)
 
 

@@ -47,7 +47,7 @@ def pip(suit: str, shape: PipShape) -> NDArray[np.uint8]:
     """
     sheet = np.zeros((round(_SIZE * 1.5), round(_SIZE * 1.8)), np.uint8)
     for polygon in _outline(suit, shape):
-        points = np.asarray(polygon, np.float64) + (0.9, 0.75)
+        points = np.asarray(polygon, np.float64) + np.array([0.9, 0.75])
         cv2.fillPoly(sheet, [fixed(points, _SIZE)], 255, cv2.LINE_AA, 4)
     mask = np.asarray(_decorate(_crop(sheet), shape), np.uint8)
     mask.flags.writeable = False
@@ -71,10 +71,10 @@ def _outline(suit: str, s: PipShape) -> list[list[Point]]:
             return [body, _stem(s, 0.0)]
         case _:
             r = s.leaf
-            low = 0.5 - r - 0.13
-            leaves = [arc(0, -0.5 + r, r, r), arc(-s.spread, low, r, r), arc(s.spread, low, r, r)]
-            middle = (-0.5 + r + 2 * low) / 3
-            return [*leaves, arc(0, middle + 0.02, 0.1, 0.1), _stem(s, middle)]
+            side = 0.37 - r
+            leaves = [arc(0, r - 0.5, r, r), arc(-s.spread, side, r, r), arc(s.spread, side, r, r)]
+            heart = (r - 0.5 + 2 * side) / 3
+            return [*leaves, arc(0, heart + 0.02, 0.1, 0.1), _stem(s, heart)]
 
 
 def _heart(s: PipShape, high: float, low: float) -> list[Point]:
@@ -106,19 +106,20 @@ def _decorate(mask: NDArray[np.uint8], shape: PipShape) -> NDArray[np.uint8]:
         )
         crisp = np.where(small > 120, 255, 0).astype(np.uint8)
         return np.asarray(cv2.resize(crisp, mask.shape[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
-    padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(0,))
+    padded = np.pad(mask, 1)
     pen = max(3, round(shape.pen * _SIZE))
     inner = _shrunk(padded, pen)[1:-1, 1:-1]
     if shape.decor == "outline":
-        return cv2.subtract(mask, inner)
+        return np.asarray(cv2.subtract(mask, inner), np.uint8)
     if shape.decor == "inline":
         core = _shrunk(padded, pen * 2)[1:-1, 1:-1]
-        return cv2.subtract(mask, cv2.subtract(inner, core))
+        return np.asarray(cv2.subtract(mask, cv2.subtract(inner, core)), np.uint8)
     rows = (np.arange(mask.shape[0]) // max(3, pen // 2)) % 2 == 0
     lines = np.where(rows[:, None], 255, 0).astype(np.uint8)
     right = np.arange(mask.shape[1])[None, :] > mask.shape[1] // 2
     hatched = np.where(right, 255, lines).astype(np.uint8)
-    return np.minimum(mask, np.maximum(hatched, cv2.subtract(mask, inner)))
+    edge = np.asarray(cv2.subtract(mask, inner), np.uint8)
+    return np.minimum(mask, np.maximum(hatched, edge))
 
 
 def _shrunk(mask: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:

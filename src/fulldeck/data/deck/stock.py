@@ -66,7 +66,7 @@ def _texture(stock: Stock, width: int, height: int) -> NDArray[np.uint8]:
             field += 0.08 * _noise(rng, 350, 250)
     field *= stock.strength
     if stock.texture in {"parchment", "worn"}:
-        y, x = np.mgrid[-1:1:350j, -1:1:250j].astype(np.float32)  # type: ignore[misc]
+        y, x = np.mgrid[-1:1:350j, -1:1:250j].astype(np.float32)
         edge = np.maximum(np.abs(x) ** 6, np.abs(y) ** 8)
         field -= 0.45 * stock.strength * edge * (0.6 + _noise(rng, 12, 9))
     if stock.texture == "worn":  # scratches and creases

@@ -1,4 +1,4 @@
-"""Deck styles: thirteen base styles, each varied without end by a deck's seed. A style is plain data, down to its last colour."""
+"""Deck styles: thirteen base styles, each varied without end by a deck's seed; a style is plain data."""
 
 from __future__ import annotations
 
@@ -166,7 +166,19 @@ def deck_style(seed: int, index: int, name: str | None = None) -> DeckStyle:
     """
     name = name or base_style(seed, index)
     rng = generator(seed, 2, index)
-    return _BASES[name](_plain(rng, name), rng)
+    return _settled(_BASES[name](_plain(rng, name), rng))
+
+
+def _settled(style: DeckStyle) -> DeckStyle:
+    """The style with its middle drawn in as far as its indices need room."""
+    index, field, courts = style.index, style.field, style.courts
+    room = 125 - 2 * index.x + 5
+    columns = round(max(24.0, min(field.x, room - field.pip * 0.5)), 4)
+    return replace(
+        style,
+        field=replace(field, x=columns) if field.kind == "pips" and not field.frame else field,
+        courts=replace(courts, width=round(max(116.0, min(courts.width, 2 * room + 6)), 4)),
+    )
 
 
 def _plain(rng: np.random.Generator, name: str) -> DeckStyle:
@@ -189,7 +201,7 @@ def _plain(rng: np.random.Generator, name: str) -> DeckStyle:
             letters=_letters(rng),
             width=between(rng, 148, 172),
             height=between(rng, 256, 294),
-            frame=between(rng, 0.8, 2.4),
+            frame=between(rng, 0.8, 2.4) if chance(rng, 0.8) else 0,
             pip=between(rng, 32, 50),
         ),
         index=Index(
@@ -230,13 +242,13 @@ def _framed(style: DeckStyle, rng: np.random.Generator) -> DeckStyle:
 
 def _jumbo(style: DeckStyle, rng: np.random.Generator) -> DeckStyle:
     """Indices for tired eyes, and little else."""
-    height = between(rng, 84, 108)
+    height = between(rng, 74, 98)
     index = Index(
-        x=between(rng, 42, 50), top=between(rng, 12, 20), height=height, pip=between(rng, 50, 66), gap=8, stretch=0.9
+        x=between(rng, 36, 42), top=between(rng, 12, 20), height=height, pip=between(rng, 42, 54), gap=8, stretch=0.85
     )
     sans = Typeface(thick=between(rng, 0.15, 0.22), thin=between(rng, 0.13, 0.17), width=between(rng, 0.8, 1.0))
-    kind = pick(rng, ("single", "single", "pips"))
-    field = Field(kind=kind, pip=40 if kind == "pips" else between(rng, 110, 150), x=34, y=108)
+    kind: FieldKind = pick(rng, ("single", "single", "pips"))
+    field = Field(kind=kind, pip=34 if kind == "pips" else between(rng, 84, 120), x=30, y=96)
     courts = replace(
         style.courts, kind=pick(rng, ("double", "pip", "emblem")), width=120, height=between(rng, 190, 230), pip=0
     )
@@ -273,13 +285,13 @@ def _parchment(style: DeckStyle, rng: np.random.Generator) -> DeckStyle:
 def _noir(style: DeckStyle, rng: np.random.Generator) -> DeckStyle:
     """Dark stock, light and metal inks."""
     dark = pick(rng, DARKS)
-    shade = pick(rng, (None, tuple(min(255, c + 26) for c in dark)))
+    shade = pick(rng, (None, (dark[0] + 26, dark[1] + 26, dark[2] + 26)))
     gold = pick(rng, GOLDS)
     pale = pick(rng, (gold, (236, 236, 230), (170, 180, 190)))
     red = pick(rng, (gold, (226, 54, 54), (240, 90, 70), (200, 30, 50)))
-    stock = Stock(dark, shade, pick(rng, ("grain", "linen", "worn", "brushed")), between(rng, 0.2, 1.0), style.number)  # type: ignore[arg-type]
+    stock = Stock(dark, shade, pick(rng, ("grain", "linen", "worn", "brushed")), between(rng, 0.2, 1.0), style.number)
     metal = chance(rng, 0.5)
-    darker = (max(0, gold[0] - 90), max(0, gold[1] - 90), max(0, gold[2] - 70))
+    darker = (max(0, gold[0] - 60), max(0, gold[1] - 60), max(0, gold[2] - 50))
     dim = dark if chance(rng, 0.5) else (30, 30, 34)
     palette = Palette(gold, dark, dim, (dark, gold, dim, red if chance(rng, 0.5) else dim), between(rng, 0.8, 1.4))
     if metal:
@@ -287,7 +299,7 @@ def _noir(style: DeckStyle, rng: np.random.Generator) -> DeckStyle:
         inks = (ink, ink, ink, ink)
     else:
         inks = _inks(pale, red, red, pale)
-    kind = pick(rng, ("double", "double", "line", "emblem"))
+    kind: CourtKind = pick(rng, ("double", "double", "line", "emblem"))
     return replace(
         style,
         stock=stock,
@@ -304,8 +316,8 @@ def _four_colour(style: DeckStyle, rng: np.random.Generator) -> DeckStyle:
     green = pick(rng, ((0, 130, 62), (20, 110, 50), (60, 150, 40)))
     blue = pick(rng, ((20, 80, 190), (0, 110, 210), (232, 120, 20)))
     inks = _inks(green, blue, style.inks[2].colour, style.inks[3].colour)
-    height = between(rng, 48, 76)
-    index = replace(style.index, height=height, pip=height * 0.65, x=between(rng, 26, 32))
+    height = between(rng, 46, 62)
+    index = replace(style.index, height=height, pip=height * 0.65, x=between(rng, 24, 29))
     return replace(
         style,
         inks=inks,
@@ -427,7 +439,7 @@ def _tinted(style: DeckStyle, rng: np.random.Generator) -> DeckStyle:
     )
     return replace(
         style,
-        stock=Stock(first, second, pick(rng, ("plain", "grain")), 0.3, style.number),  # type: ignore[arg-type]
+        stock=Stock(first, second, pick(rng, ("plain", "grain")), 0.3, style.number),
         inks=(cold, warm, warm, cold),
         rule=dark,
         typeface=pick(rng, (_serif(rng), _typeface(rng), Typeface(drawn=False, weight=3, slant=0.15))),
@@ -438,7 +450,7 @@ def _tinted(style: DeckStyle, rng: np.random.Generator) -> DeckStyle:
 def _casino(style: DeckStyle, rng: np.random.Generator) -> DeckStyle:
     """Linen stock and four corners, greyed as a photograph greys it."""
     grey = pick(rng, ((214, 216, 220), (226, 222, 214), (202, 204, 200), (232, 232, 236)))
-    stock = Stock(grey, None, pick(rng, ("linen", "grain")), between(rng, 0.5, 1.0), style.number)  # type: ignore[arg-type]
+    stock = Stock(grey, None, pick(rng, ("linen", "grain")), between(rng, 0.5, 1.0), style.number)
     return replace(
         style, stock=stock, index=replace(style.index, corners=pick(rng, (2, 4, 4))), typeface=_serif(rng), border=None
     )
@@ -470,7 +482,7 @@ def _white(rng: np.random.Generator) -> Stock:
         return Stock(pick(rng, WHITES))
     return Stock(
         pick(rng, WHITES), None, pick(rng, ("linen", "grain")), between(rng, 0.2, 0.7), int(rng.integers(2**31))
-    )  # type: ignore[arg-type]
+    )
 
 
 def _shape(rng: np.random.Generator) -> PipShape:
@@ -485,7 +497,7 @@ def _shape(rng: np.random.Generator) -> PipShape:
         spread=between(rng, 0.23, 0.31),
         diamond=between(rng, 0.64, 1.0),
         waist=pick(rng, (0.0, 0.0, between(rng, 0.02, 0.16))),
-        decor=pick(rng, ("solid",) * 9 + ("inline",)),  # type: ignore[arg-type]
+        decor=pick(rng, ("solid",) * 9 + ("inline",)),
         pen=between(rng, 0.03, 0.06),
     )
 
