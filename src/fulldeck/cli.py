@@ -155,8 +155,38 @@ def export(run: Path, out: Path | None, folder: Path | None) -> None:
 )
 @click.option("--model", type=PATH, default=None, help="A model file in place of the shipped champion.")
 def classify(paths: tuple[str, ...], as_json: bool, threshold: float | None, model: Path | None) -> None:
-    """Name the cards in PATHS: files, folders, globs, or - for standard input."""
-    raise NotImplementedError
+    """Name the cards in PATHS: files, folders, globs, or - for standard input.
+
+    Exits with 1 if any of them could not be read; the others are answered all the same.
+    """
+    import json
+
+    from fulldeck.inference.answers import answers
+    from fulldeck.inference.classifier import available_cores
+    from fulldeck.inference.files import find
+    from fulldeck.inference.recognizer import Recognizer
+    from fulldeck.inference.table import Table, plain
+    from fulldeck.inference.terminal import progress, quiet
+
+    recognizer = Recognizer(model, threads=1, threshold=threshold)
+    sources = list(find(paths))
+    table = Table([source.name for source in sources], recognizer.info.labels)
+    failed = headed = False
+    with quiet(), progress(len(sources)) as advance:
+        for answer in answers(sources, recognizer, workers=min(len(sources), available_cores())):
+            failed |= answer.prediction is None
+            if as_json:
+                click.echo(json.dumps(answer.to_dict()))
+            elif answer.prediction is None:
+                click.echo(plain(f"Error: {answer.error}"), err=True)
+            else:
+                if not headed:
+                    click.echo(table.header())
+                    headed = True
+                click.echo(table.row(answer.file, answer.prediction))
+            advance()
+    if failed:
+        raise SystemExit(1)
 
 
 @main.command()

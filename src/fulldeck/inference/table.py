@@ -1,0 +1,81 @@
+"""Answers as lines for people: aligned columns, suits as coloured symbols, written as they come.
+
+The lines are plain text with ANSI colours, which ``click.echo`` strips where the output is no terminal.
+"""
+
+from collections.abc import Collection, Iterable
+
+import click
+
+from fulldeck.cards import CARDS
+from fulldeck.inference.recognizer import Prediction
+
+_WIDEST_FILE = 60
+"""A longer path pushes its own line out, not the whole table."""
+
+
+_CARDS = {card.label: card for card in CARDS}
+
+
+class Table:
+    """The columns: file, mark, card, probability, next best.
+
+    Args:
+        files: The paths that will come, for the width of their column.
+        labels: The labels that may come, for theirs.
+    """
+
+    def __init__(self, files: Iterable[str], labels: Collection[str]) -> None:
+        self._file_width = min(max((_width(plain(file)) for file in files), default=0), _WIDEST_FILE)
+        self._card_width = max(_width(_card(label)) for label in labels)
+
+    def header(self) -> str:
+        """Return the line above the rows."""
+        return f"{_padded('FILE', self._file_width)}    {_padded('CARD', self._card_width)}   PROB.  NEXT BEST"
+
+    def row(self, file: str, prediction: Prediction) -> str:
+        """Return one prediction's line: a tick where it is accepted, a question mark where it is not."""
+        label = prediction.label
+        mark = click.style("✓", fg="green") if prediction.accepted else click.style("?", fg="yellow", bold=True)
+        card = click.style(_padded(_card(label), self._card_width), fg=_colour(label), bold=prediction.accepted)
+        cells = [_padded(plain(file), self._file_width), "", mark, card, f" {_percent(prediction.probability)} "]
+        if prediction.alternatives:
+            second = prediction.alternatives[0]
+            cells.append(click.style(f"{_narrow(second.label)} {_percent(second.probability).strip()}", dim=True))
+        return " ".join(cells).rstrip()
+
+
+def plain(text: str) -> str:
+    """Return text that is safe on a terminal: what a file name could use to move the cursor becomes a mark."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def _card(label: str) -> str:
+    card = _CARDS.get(label)
+    return plain(label) if card is None else f"{_padded(card.short, 3)} {label}"  # None: a model of other classes
+
+
+def _narrow(label: str) -> str:
+    return " ".join(_card(label).split())
+
+
+def _colour(label: str) -> str | None:
+    card = _CARDS.get(label)
+    return "red" if card is not None and card.colour == "red" else None
+
+
+def _percent(probability: float) -> str:
+    return f"{probability * 100:5.1f} %"
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))
+
+
+def _width(text: str) -> int:
+    """Return how many columns a terminal gives a text."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width  # noqa: PLC0415
+
+    return sum(2 if east_asian_width(char) in "WF" else not combining(char) for char in text)
