@@ -15,16 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fulldeck.errors import DataError
+from fulldeck.inference.image import SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FILE_NAME = "manifest.json"
-IMAGE_SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-)
-"""A file is taken for an image by its name; whether it is one, decoding tells."""
-
 _SHOWN_PROBLEMS = 10
 
 
@@ -107,7 +103,7 @@ class Manifest:
 
 
 def image_paths(folder: Path) -> list[str]:
-    """Every image file below a folder, as sorted relative paths with forward slashes.
+    """Every file below a folder with the suffix of an image, as sorted relative paths with forward slashes.
 
     Hidden files and folders are passed over; links are followed, but never into a folder that they lie in.
 
@@ -129,7 +125,7 @@ def image_paths(folder: Path) -> list[str]:
         found += [
             Path(parent, name).relative_to(folder).as_posix()
             for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES and Path(parent, name).is_file()
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES and Path(parent, name).is_file()
         ]
     return sorted(found, key=_path_key)
 
