@@ -1,0 +1,70 @@
+"""Puts the service together: settings in, an ASGI app out. It opens no port and reads no environment."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from fulldeck import __version__
+from fulldeck.serving import problems
+from fulldeck.serving.context import RequestContext
+from fulldeck.serving.engine import Engine
+from fulldeck.serving.metrics import Metrics
+from fulldeck.serving.routes import router
+from fulldeck.serving.schemas import BadFile, ProblemBody
+from fulldeck.serving.settings import Settings
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The service as an ASGI app.
+
+    The model loads in the background once the app starts, so that ``/health`` answers from the first moment and
+    ``/ready`` tells when the model does. ``app.state.engine`` holds it.
+    """
+    metrics = Metrics()
+    engine = Engine(settings.model, settings.workers, metrics)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        loading = asyncio.create_task(engine.start())
+        yield
+        await loading
+        engine.stop()
+
+    # FastAPI's own documentation page is a blank one where a content delivery network cannot be reached.
+    app = FastAPIOffline(
+        title="fulldeck",
+        version=__version__,
+        summary="Show it a playing card and it says which.",
+        license_info={"name": "MIT", "identifier": "MIT"},
+        docs_url="/docs",
+        redoc_url=None,
+        static_url="/docs-files",
+        lifespan=lifespan,
+    )
+    app.state.settings = settings
+    app.state.metrics = metrics
+    app.state.engine = engine
+    app.include_router(router)
+    app.add_middleware(RequestContext, metrics=metrics)
+    problems.install(app)
+    _describe_problems(app)
+    return app
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Add the problem bodies, which no route returns by type, to the OpenAPI description."""
+    describe = app.openapi
+
+    def openapi() -> dict[str, object]:
+        described = describe()
+        schemas = described.setdefault("components", {}).setdefault("schemas", {})
+        for model in (BadFile, ProblemBody):
+            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            schema.pop("$defs", None)
+            schemas[model.__name__] = schema
+        return described
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,72 @@
+"""The figures that Prometheus reads. Each app has a registry of its own, so that two in one process stay apart."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+
+from fulldeck.inference.model_file import ModelInfo
+from fulldeck.inference.recognizer import Prediction
+
+# From well under one small image's inference to a full request on a busy machine.
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """One app's figures; ``registry`` is what ``/metrics`` shows."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._requests = Counter(
+            "fulldeck_requests", "Requests answered.", ("method", "route", "status"), registry=self.registry
+        )
+        self._stages = Histogram(
+            "fulldeck_stage_seconds",
+            "Time of a /classify/ request's stages: read, decode, infer, total.",
+            ("stage",),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._predictions = Counter(
+            "fulldeck_predictions", "Predictions by label, accepted or not.", ("label",), registry=self.registry
+        )
+        self._rejected = Counter("fulldeck_rejected", "Predictions that were not accepted.", registry=self.registry)
+        self._bad_files = Counter(
+            "fulldeck_bad_files", "Files that could not be used.", ("code",), registry=self.registry
+        )
+        self.in_flight = Gauge("fulldeck_in_flight", "/classify/ requests in work.", registry=self.registry)
+        self._ready = Gauge("fulldeck_ready", "1 when the model can answer.", registry=self.registry)
+        self._model = Info("fulldeck_model", "The model that serves.", registry=self.registry)
+
+    def answered(self, method: str, route: str, status: int) -> None:
+        """Count one request by its route's pattern."""
+        self._requests.labels(method, route, str(status)).inc()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what runs inside."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self._stages.labels(name).observe(perf_counter() - start)
+
+    def predicted(self, predictions: list[Prediction]) -> None:
+        """Count predictions."""
+        for prediction in predictions:
+            self._predictions.labels(prediction.label).inc()
+            if not prediction.accepted:
+                self._rejected.inc()
+
+    def refused(self, code: str) -> None:
+        """Count one file that could not be used."""
+        self._bad_files.labels(code).inc()
+
+    def serving(self, info: ModelInfo) -> None:
+        """Tell which model serves, from now on."""
+        self._model.info({"name": info.name, "version": info.version, "data_hash": info.data_hash})
+        self._ready.set(1)
+        for label in info.labels:  # so that a rate is there from the first prediction on
+            self._predictions.labels(label)

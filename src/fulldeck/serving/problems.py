@@ -1,0 +1,123 @@
+"""What a client is told when a request fails: RFC 9457 problem bodies, which name the files that were at fault."""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from fulldeck.serving.schemas import BadFile, ProblemBody
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):  # noqa: N818  (RFC 9457's own word)
+    """A request that gets no answer.
+
+    Args:
+        status: the HTTP status.
+        code: the fault in a word or two, for programs, such as "not-an-image".
+        detail: the fault in a sentence, for people.
+        files: the files at fault, if it is files.
+        headers: headers to send with it.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        files: list[BadFile] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.files = files or []
+        self.headers = headers
+
+
+def bad_files(files: list[BadFile]) -> Problem:
+    """The problem of a request some of whose files cannot be used: their common status, or 422 where they differ."""
+    statuses = {file.status for file in files}
+    codes = {file.code for file in files}
+    return Problem(
+        status=statuses.pop() if len(statuses) == 1 else HTTPStatus.UNPROCESSABLE_ENTITY,
+        code=codes.pop() if len(codes) == 1 else "bad-files",
+        detail="; ".join(file.detail for file in files),
+        files=files,
+    )
+
+
+def render(request_id: str | None, problem: Problem) -> JSONResponse:
+    """The response that carries a problem."""
+    body = ProblemBody(
+        title=HTTPStatus(problem.status).phrase,
+        status=problem.status,
+        code=problem.code,
+        detail=problem.detail,
+        request_id=request_id or "",
+        errors=problem.files,
+    )
+    return JSONResponse(body.model_dump(), problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Make every refusal of ``app``, the framework's own too, a problem body."""
+
+    def on_problem(request: Request, error: Exception) -> JSONResponse:
+        if isinstance(error, HTTPException):
+            phrase = HTTPStatus(error.status_code).phrase
+            code = phrase.lower().replace(" ", "-")
+            detail = error.detail if error.detail != phrase else f"{request.method} {request.url.path}: {phrase}"
+            error = Problem(error.status_code, code, detail, headers=dict(error.headers or {}))
+        elif isinstance(error, RequestValidationError):
+            faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            error = Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", faults)
+        assert isinstance(error, Problem)  # noqa: S101  (these three are all that are installed below)
+        return render(request.state.request_id, error)
+
+    for kind in (Problem, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, on_problem)
+
+
+# A code and a sentence for each status that the description shows.
+_EXAMPLES = {
+    400: ("malformed-multipart", "the multipart body ends before its closing boundary"),
+    408: ("body-timeout", "the body did not arrive within 30 seconds"),
+    413: ("body-too-large", "the body is larger than 33,554,432 bytes: send fewer or smaller images"),
+    415: ("not-an-image", "notes.txt: this is no image that fulldeck reads"),
+    422: ("unreadable-image", "card.jpg: the JPEG is truncated; get the whole file"),
+    503: ("not-ready", "the model is still loading: try again in a second"),
+}
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI entries of these problem statuses."""
+    entries: dict[int | str, dict[str, Any]] = {}
+    for status in statuses:
+        code, detail = _EXAMPLES[status]
+        phrase = HTTPStatus(status).phrase
+        name, _, named = detail.partition(": ") if status in {415, 422} else ("", "", "")
+        files = [BadFile(file=name, index=0, status=status, code=code, detail=detail)] if named else []
+        example = ProblemBody(
+            title=phrase,
+            status=status,
+            code=code,
+            detail=detail,
+            request_id="9b1deb4d3b7d4bad9bdd2b0d7b3dcb6d",
+            errors=files,
+        )
+        entries[status] = {
+            "description": phrase,
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": {"$ref": "#/components/schemas/ProblemBody"},
+                    "example": example.model_dump(),
+                }
+            },
+        }
+    return entries

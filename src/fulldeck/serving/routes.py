@@ -1,0 +1,154 @@
+"""What can be asked of the service."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from fulldeck import __version__
+from fulldeck.inference.recognizer import Prediction
+from fulldeck.serving.engine import Engine
+from fulldeck.serving.limits import read_uploads
+from fulldeck.serving.metrics import Metrics
+from fulldeck.serving.problems import documented
+from fulldeck.serving.schemas import (
+    Alternative,
+    Classification,
+    FilePrediction,
+    Health,
+    ModelName,
+    Readiness,
+    ServedModel,
+    Service,
+)
+from fulldeck.serving.settings import Settings
+
+router = APIRouter()
+
+_LINKS = {"classify": "/classify/", "docs": "/docs", "health": "/health", "metrics": "/metrics", "ready": "/ready"}
+
+# The body is read by limits.read_uploads, not by a FastAPI parameter, so its form is described here.
+_FILES_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["files"],
+                    "properties": {
+                        "files": {
+                            "type": "array",
+                            "minItems": 1,
+                            "items": {"type": "string", "format": "binary"},
+                            "description": "One or several images: JPEG, PNG, WebP, GIF, BMP, TIFF and what else "
+                            "the server can decode. The field names `file` and `image` do as well.",
+                        }
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+def _engine(request: Request) -> Engine:
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+def _metrics(request: Request) -> Metrics:
+    metrics: Metrics = request.app.state.metrics
+    return metrics
+
+
+def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+TheEngine = Annotated[Engine, Depends(_engine)]
+TheMetrics = Annotated[Metrics, Depends(_metrics)]
+TheSettings = Annotated[Settings, Depends(_settings)]
+
+
+@router.get("/", tags=["about"])
+async def about(engine: TheEngine) -> Service:
+    """What this is, and which model serves."""
+    recognizer = engine.recognizer
+    model = None
+    if recognizer is not None:
+        info = recognizer.info
+        model = ServedModel(
+            name=info.name,
+            version=info.version,
+            labels=list(info.labels),
+            size=info.size,
+            threshold=recognizer.threshold,
+            created=info.created,
+        )
+    return Service(
+        service="fulldeck",
+        version=__version__,
+        description="Show it a playing card and it says which: POST images to /classify/.",
+        ready=model is not None,
+        model=model,
+        links=_LINKS,
+    )
+
+
+@router.post(
+    "/classify/", tags=["cards"], openapi_extra=_FILES_BODY, responses=documented(400, 408, 413, 415, 422, 503)
+)
+@router.post("/classify", include_in_schema=False)
+async def classify(request: Request, engine: TheEngine, metrics: TheMetrics, settings: TheSettings) -> Classification:
+    """Name the card on each image.
+
+    `curl -F files=@one.jpg -F files=@two.png http://127.0.0.1:8000/classify/`
+
+    All files are answered, in their order, or none: if one cannot be used, the status is 4xx and `errors` names each
+    such file. Where their faults differ, the status is 422 and each entry has its own.
+    """
+    with metrics.in_flight.track_inprogress(), metrics.stage("total"):
+        engine.ready()  # before the body is read: there is no use in sending it
+        with metrics.stage("read"):
+            uploads = await read_uploads(request, settings)
+        predictions = await engine.classify(uploads)
+        return Classification(
+            model=_name(engine),
+            request_id=request.state.request_id,
+            predictions=[_answer(u.name, p) for u, p in zip(uploads, predictions, strict=True)],
+        )
+
+
+@router.get("/health", tags=["operation"])
+async def health() -> Health:
+    """The process is alive: always 200."""
+    return Health(status="ok")
+
+
+@router.get("/ready", tags=["operation"], responses=documented(503))
+async def ready(engine: TheEngine) -> Readiness:
+    """The model is loaded and has answered a first time: 200, and until then 503."""
+    return Readiness(status="ready", model=_name(engine))
+
+
+@router.get("/metrics", tags=["operation"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def prometheus(metrics: TheMetrics) -> Response:
+    """The figures for Prometheus."""
+    return Response(generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _name(engine: Engine) -> ModelName:
+    info = engine.ready().info
+    return ModelName(name=info.name, version=info.version)
+
+
+def _answer(file: str, prediction: Prediction) -> FilePrediction:
+    return FilePrediction(
+        file=file,
+        label=prediction.label,
+        probability=prediction.probability,
+        accepted=prediction.accepted,
+        alternatives=[Alternative(label=a.label, probability=a.probability) for a in prediction.alternatives],
+    )
