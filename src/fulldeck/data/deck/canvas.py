@@ -135,6 +135,23 @@ def blend(pixels: NDArray[np.uint8], mask: NDArray[np.uint8], paint: NDArray[np.
     pixels[:] = (under + ((paint.astype(np.int32) - under) * amount + 127) // 255).astype(np.uint8)
 
 
+def double(canvas: Canvas, bare: NDArray[np.uint8], slope: float = 0.0) -> None:
+    """Repeat what is drawn in the upper half upside down in the lower one, as on cards without a right way up.
+
+    Args:
+        canvas: Drawn on; its middle is the point of symmetry.
+        bare: Its pixels before that, which stay as they are where nothing was drawn.
+        slope: How far the line between the halves rises to the right; 0 is level.
+    """
+    pixels = canvas.pixels
+    rows, columns = pixels.shape[:2]
+    inked = (pixels != bare).any(axis=2)
+    y, x = np.arange(rows)[:, None] - (rows - 1) / 2, np.arange(columns)[None, :] - (columns - 1) / 2
+    upper = (y + slope * x < 0)[:, :, None]
+    lower = np.where(inked[::-1, ::-1, None], pixels[::-1, ::-1], bare)
+    pixels[:] = np.where(upper, pixels, lower)
+
+
 def stamp(
     canvas: Canvas,
     mask: NDArray[np.uint8],

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from fulldeck.cards import LABELS, Card, CardError
-from fulldeck.data.deck.canvas import Canvas, Ink, box, disc, line, stamp
+from fulldeck.data.deck.canvas import Canvas, Ink, box, disc, double, line, stamp
 from fulldeck.data.deck.chance import between, chance, generator, pick
 from fulldeck.data.deck.figures import double_headed, emblem, jester, jester_head, standing
 from fulldeck.data.deck.lettering import Typeface, glyph, word
@@ -257,9 +257,9 @@ def _joker(canvas: Canvas, style: DeckStyle, rng: np.random.Generator) -> None:
         case "double":
             width, height = style.courts.width, style.courts.height
             part = canvas.inside(x - width / 2, y - height / 2, width, height, 100)
+            bare = part.pixels.copy()
             jester_head(part, (50, height / width * 30), between(rng, 1.3, 1.6), palette, rng)
-            half = part.pixels.shape[0] // 2
-            part.pixels[-half:] = part.pixels[:half][::-1, ::-1]
+            double(part, bare)
             box(
                 canvas,
                 (x - width / 2, y - height / 2),

@@ -16,6 +16,7 @@ from fulldeck.data.deck.canvas import (
     bezier,
     blend,
     disc,
+    double,
     fill,
     fixed,
     line,
@@ -97,16 +98,12 @@ def _woven(pattern: str, step: int, across: tuple[int, int], down: tuple[int, in
 
 def double_headed(canvas: Canvas, rank: str, palette: Palette, rng: np.random.Generator) -> None:
     """Draw a court on the whole canvas (100 units wide): a bust above, and the same upside down below."""
-    rows, columns = canvas.pixels.shape[:2]
-    units_high = rows / canvas.scale
+    units_high = canvas.pixels.shape[0] / canvas.scale
+    bare = canvas.pixels.copy()
     bust(canvas, rank, palette, rng, middle=units_high / 2)
-    drawn = canvas.pixels.copy()
-    turned = drawn[::-1, ::-1]
     # the two halves meet in a level or a slanting line through the middle
     slope = pick(rng, (0.0, 0.0, 0.35, -0.35, 0.6))
-    y, x = np.arange(rows)[:, None] - (rows - 1) / 2, np.arange(columns)[None, :] - (columns - 1) / 2
-    upper = (y + slope * x < 0)[:, :, None]
-    canvas.pixels[:] = np.where(upper, drawn, turned)
+    double(canvas, bare, slope)
 
     def seam(px: float, above: float) -> Point:
         return px, units_high / 2 - slope * (px - 50) - above

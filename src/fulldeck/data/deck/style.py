@@ -185,7 +185,7 @@ def _plain(rng: np.random.Generator, name: str) -> DeckStyle:
     """What base styles start from: white stock, two colours, indices in two corners, framed double-headed courts."""
     red, black = pick(rng, REDS), pick(rng, BLACKS)
     shape = _shape(rng)
-    height = between(rng, 36, 54)
+    height = between(rng, 30, 54)
     return DeckStyle(
         name=name,
         number=int(rng.integers(2**31)),
