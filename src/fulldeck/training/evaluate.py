@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 SPLITS = ("test", "valid", "train")
 BATCH = 32
-EXAMPLES = 24  # on the sheet of mistakes
+EXAMPLES = 25  # on the sheet of mistakes
 THUMBNAIL = 192  # pixels, the longer side of an image on that sheet
 
 
@@ -277,14 +277,14 @@ def _hash(folder: Path) -> str | None:
 
 
 def _commit() -> str | None:
-    """The commit of this source, with "-dirty" after it when files differ; None for an installed copy or no git."""
+    """The commit of this source, with "+" after it when files differ; None for an installed copy or no git."""
     here = Path(__file__).resolve()
     git = ["git", "-C", str(here.parent)]
     try:
         # Only when this very file is tracked: a virtual environment often lies inside somebody else's repository.
-        subprocess.run([*git, "ls-files", "--error-unmatch", here.name], check=True, capture_output=True)  # noqa: S603
-        described = subprocess.run(  # noqa: S603
-            [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+        subprocess.run([*git, "ls-files", "--error-unmatch", here.name], check=True, capture_output=True)
+        described = subprocess.run(
+            [*git, "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"],
             check=True,
             capture_output=True,
             text=True,
@@ -346,11 +346,11 @@ def _thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _draw(measures: Measures, info: ModelInfo, examples: Sequence[Example], out: Path) -> dict[str, Path]:
-    """Draw every picture of the report; the keys are the names that the page's template uses."""
-    drawn = {name: out / f"{name}.png" for name in ("reliability", "roc", "coverage", "confusion", "examples")}
+    """Draw every picture; the keys of those that the page shows are the names its template uses."""
+    drawn = {name: out / f"{name}.png" for name in ("reliability", "roc", "coverage", "confusion")}
     pictures.draw_reliability(measures.calibration, drawn["reliability"])
     pictures.draw_roc(measures.roc_micro, measures.roc_macro, measures.auc_micro, measures.auc_macro, drawn["roc"])
     pictures.draw_coverage(measures, drawn["coverage"])
     pictures.draw_confusion(info.labels, measures.confusion, drawn["confusion"])
-    pictures.draw_examples(examples, drawn["examples"])
+    pictures.draw_examples(examples, out / "examples.png")
     return drawn

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import (  # type: ignore[import-untyped]
+from sklearn.metrics import (
     auc,
     confusion_matrix,
     log_loss,
@@ -216,7 +216,8 @@ def wilson(right: int, total: int, z: float = Z_95) -> tuple[float, float]:
     middle = share + z * z / (2 * total)
     spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     scale = 1 + z * z / total
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+    # At the ends the formula gives 0 and 1, but for the last bit.
+    return (middle - spread) / scale if right else 0.0, (middle + spread) / scale if right < total else 1.0
 
 
 def top_k(truth: Ints, probabilities: Floats, k: int) -> float:

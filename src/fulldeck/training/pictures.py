@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from fulldeck.cards import Card, Rank, Suit
@@ -25,6 +25,7 @@ INK, FAINT, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 FELT, RED, GOLD = "#1b6b4a", "#c8102e", "#c58b1b"
 LINES = (FELT, RED, GOLD, "#2f6fb5", "#7a4fa3", FAINT)
 DPI = 120
+SQUARE = (5.6, 5.2)  # inches: the charts that stand side by side
 
 
 @dataclass(frozen=True)
@@ -50,41 +51,32 @@ class Example:
 
 def draw_reliability(calibration: Calibration, out: Path) -> None:
     """Draw met against stated probability for each bin, and below it how many images each bin has."""
-    figure = Figure(figsize=(5.6, 5.8), layout="constrained")
+    figure = Figure(figsize=SQUARE, layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     _style(upper, "Reliability", "share that was right")
     _style(lower, "", "images")
     bars = [bar for bar in calibration.bins if bar.count]
     width = 1 / len(calibration.bins)
     left = [bar.low for bar in bars]
-    accuracy = [bar.accuracy for bar in bars]
-    gap = [bar.confidence - bar.accuracy for bar in bars]
-    upper.bar(left, accuracy, width, align="edge", color=FELT, edgecolor="white", label="right")
-    upper.bar(
-        left,
-        gap,
-        width,
-        accuracy,
-        align="edge",
-        color=RED,
-        alpha=0.35,
-        edgecolor=RED,
-        hatch="///",
-        label="gap to stated",
-    )
+    met = np.array([bar.accuracy for bar in bars])
+    stated = np.array([bar.confidence for bar in bars])
+    shape: dict[str, Any] = {"width": width, "align": "edge", "edgecolor": "white"}
+    upper.bar(left, met, color=FELT, label="right", **shape)
+    upper.bar(left, np.maximum(stated - met, 0), bottom=met, color=RED, alpha=0.4, label="surer than right", **shape)
+    upper.bar(left, np.maximum(met - stated, 0), bottom=stated, color=GOLD, label="righter than sure", **shape)
     upper.plot([0, 1], [0, 1], color=FAINT, linestyle="--", linewidth=1, label="perfectly calibrated")
     upper.set(xlim=(0, 1), ylim=(0, 1.02))
     upper.text(
-        0.97,
-        0.05,
+        0.035,
+        0.66,
         f"ECE {calibration.ece:.3f}\nMCE {calibration.mce:.3f}",
         transform=upper.transAxes,
-        ha="right",
+        va="top",
         color=INK,
         bbox={"facecolor": "white", "edgecolor": GRID, "boxstyle": "round,pad=0.5"},
     )
     upper.legend(loc="upper left", frameon=False)
-    lower.bar(left, [bar.count for bar in bars], width, align="edge", color=FAINT, edgecolor="white")
+    lower.bar(left, [bar.count for bar in bars], color=FAINT, **shape)
     lower.set_yscale("symlog", linthresh=1)
     lower.set_xlabel("stated probability of the answer", color=INK)
     _save(figure, out)
@@ -92,16 +84,16 @@ def draw_reliability(calibration: Calibration, out: Path) -> None:
 
 def draw_roc(micro: Curve, macro: Curve, auc_micro: float, auc_macro: float | None, out: Path) -> None:
     """Draw the one-vs-rest ROC curves; the false positive rate is logarithmic, where good models still differ."""
-    figure = Figure(figsize=(5.6, 4.6), layout="constrained")
+    figure = Figure(figsize=SQUARE, layout="constrained")
     axes = figure.subplots()
     _style(axes, "ROC, each label against the rest", "true positive rate")
-    floor = 1e-5
+    floor = min((x for x in micro.x if x > 0), default=1e-5) / 2
     axes.plot(np.maximum(micro.x, floor), micro.y, color=FELT, linewidth=2, label=f"micro, area {auc_micro:.4f}")
     if auc_macro is not None:
         axes.plot(
             np.maximum(macro.x, floor), macro.y, color=GOLD, linewidth=2, label=f"mean of labels, area {auc_macro:.4f}"
         )
-    chance = np.logspace(-5, 0, 60)
+    chance = np.geomspace(floor, 1, 60)
     axes.plot(chance, chance, color=FAINT, linestyle="--", linewidth=1, label="chance")
     axes.set(xscale="log", xlim=(floor, 1), ylim=(0, 1.02))
     axes.set_xlabel("false positive rate (logarithmic)", color=INK)
@@ -111,7 +103,7 @@ def draw_roc(micro: Curve, macro: Curve, auc_micro: float, auc_macro: float | No
 
 def draw_coverage(measures: Measures, out: Path) -> None:
     """Draw the accuracy among the most confident share of images, and where the model's threshold stands."""
-    figure = Figure(figsize=(5.6, 4.6), layout="constrained")
+    figure = Figure(figsize=SQUARE, layout="constrained")
     axes = figure.subplots()
     _style(axes, "Accuracy of the answers given", "accuracy among them")
     axes.plot(measures.coverage.x, measures.coverage.y, color=FELT, linewidth=2)
@@ -169,7 +161,7 @@ def draw_confusion(labels: Sequence[str], confusion: Sequence[Sequence[int]], ou
     axes.xaxis.set_label_position("top")
     axes.set_xlabel("predicted", color=INK)
     axes.set_ylabel("truth", color=INK)
-    size = 7.5 if len(used) > 20 else 9
+    size = 8.5 if len(used) > 20 else 9.5
     for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
         for tick, index in zip(ticks, used, strict=True):
             tick.set_fontsize(size)
@@ -194,13 +186,13 @@ def draw_confusion(labels: Sequence[str], confusion: Sequence[Sequence[int]], ou
             str(matrix[row, column]),
             ha="center",
             va="center",
-            fontsize=size - 1,
+            fontsize=size - 0.5,
             color="white" if dark else INK,
         )
     _save(figure, out)
 
 
-def draw_examples(examples: Sequence[Example], out: Path, columns: int = 6) -> None:
+def draw_examples(examples: Sequence[Example], out: Path, columns: int = 5) -> None:
     """Draw a sheet of images, each with its truth, the answer and how sure it was."""
     rows = max(1, math.ceil(len(examples) / columns))
     figure = Figure(figsize=(columns * 1.9, rows * 2.45), layout="constrained")
@@ -228,23 +220,25 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
             Text, None, NaN and missing figures leave a gap.
         out: the PNG file to write.
     """
-    names = list(dict.fromkeys(name for row in rows for name in row if name not in {"epoch", "step"}))
-    series = {name: [_number(row.get(name)) for row in rows] for name in names}
-    series = {name: values for name, values in series.items() if not np.isnan(values).all()}
-    epochs = [_number(row.get("epoch", index)) for index, row in enumerate(rows)]
+    epochs = np.array([_number(row.get("epoch", index)) for index, row in enumerate(rows)])
+    series = {}
+    for name in dict.fromkeys(name for row in rows for name in row if name not in {"epoch", "step"}):
+        values = np.array([_number(row.get(name)) for row in rows])
+        present = ~np.isnan(values) & ~np.isnan(epochs)
+        if present.any():
+            series[name] = epochs[present], values[present]
     panels: dict[str, list[str]] = {"loss": [], "score": [], "learning rate": [], "other": []}
-    for name, values in series.items():
+    for name, (_, values) in series.items():
         panels[_panel(name, values)].append(name)
     shown = {kind: members for kind, members in panels.items() if members} or {"nothing was recorded": []}
     figure = Figure(figsize=(4.8 * len(shown), 3.8), layout="constrained")
     for axes, (kind, members) in zip(figure.subplots(1, len(shown), squeeze=False).flat, shown.items(), strict=True):
         _style(axes, kind, "")
         axes.set_xlabel("epoch", color=INK)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         for index, name in enumerate(members):
-            present = ~np.isnan(series[name])
             axes.plot(
-                np.asarray(epochs)[present],
-                np.asarray(series[name])[present],
+                *series[name],
                 color=LINES[index % len(LINES)],
                 marker="o",
                 markersize=3,
@@ -253,9 +247,6 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
             )
         if members:
             axes.legend(frameon=False, fontsize=8)
-        positive = all(value > 0 for name in members for value in series[name] if not math.isnan(value))
-        if kind == "loss" and members and positive:
-            axes.set_yscale("log")
     _save(figure, out)
 
 
@@ -272,13 +263,12 @@ def _short(label: str, card: Card | None) -> str:
     return label if len(label) <= 20 else f"{label[:19]}…"
 
 
-def _panel(name: str, values: Sequence[float]) -> str:
-    last = name.rpartition("/")[2]
-    if last.endswith("loss"):
+def _panel(name: str, values: NDArray[np.float64]) -> str:
+    if name.endswith("loss"):
         return "loss"
-    if last in {"lr", "learning_rate"} or last.startswith("lr-"):
+    if name.startswith(("lr", "learning_rate")):
         return "learning rate"
-    return "score" if all(0 <= value <= 1 for value in values if not math.isnan(value)) else "other"
+    return "score" if ((values >= 0) & (values <= 1)).all() else "other"
 
 
 def _number(value: Any) -> float:

@@ -96,7 +96,7 @@ def deck(measures: Measures) -> list[list[Cell]]:
 def percent(share: float | None, digits: int = 1) -> str:
     """Write a share as a percentage; a share just under 1 never rounds up to 100 %."""
     if share is None:
-        return "-"
+        return "\N{EN DASH}"
     scale = 10 ** (digits + 2)
     shown = min(round(share * scale), scale - 1) / scale if share < 1 else share
     return f"{shown:.{digits}%}".replace("%", "\N{NARROW NO-BREAK SPACE}%")

@@ -1,0 +1,286 @@
+"""The whole of an evaluation, with a model that knows red, green and blue and nothing else."""
+
+import csv
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from fulldeck.cards import LABELS
+from fulldeck.data.manifest import content_hash
+from fulldeck.errors import DataError, ModelError
+from fulldeck.inference.model_file import champion_path
+from fulldeck.training.evaluate import evaluate, find_model
+
+COLOURS = {"blue": (20, 20, 235), "green": (20, 235, 20), "red": (235, 20, 20)}
+CARDS = {"ace of clubs": (235, 20, 20), "ace of spades": (20, 235, 20), "joker": (20, 20, 235)}
+
+
+@pytest.fixture
+def colour_model(make_model, metadata):
+    """A model whose labels are told by the channel that is brightest; grey leaves it at a loss."""
+
+    def make(colours=COLOURS, labels=None, sharpness=6.0):
+        labels = list(labels or colours)
+        path = make_model(labels=labels, metadata={**metadata, "labels": labels, "threshold": 0.6})
+        weights = np.zeros((3, len(labels)), np.float32)
+        for label, colour in colours.items():
+            weights[int(np.argmax(colour)), labels.index(label)] = sharpness
+        model = onnx.load(path)
+        for stored in model.graph.initializer:
+            if stored.name == "weights":
+                stored.CopyFrom(onnx.numpy_helper.from_array(weights, "weights"))
+        onnx.save(model, path)
+        return path
+
+    return make
+
+
+def paint(folder, label, name, colour):
+    path = folder / label / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (40, 30), colour).save(path)
+    return path
+
+
+@pytest.fixture
+def colours(tmp_path):
+    """Three blue, three green, and three red images of which one is painted green: 8 of 9 can be right."""
+    folder = tmp_path / "colours"
+    for label, colour in COLOURS.items():
+        for number in range(3):
+            paint(folder, label, f"{number}.png", colour)
+    paint(folder, "red", "2.png", COLOURS["green"])
+    return folder
+
+
+def test_figures_and_files(colour_model, colours, tmp_path):
+    model = colour_model()
+    found = evaluate(model, colours, tmp_path / "out")
+    assert (found.measures.accuracy.right, found.measures.images) == (8, 9)
+    written = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert written["accuracy"]["value"] == pytest.approx(8 / 9)
+    assert written["confused"] == [{"truth": "red", "predicted": "green", "count": 1, "support": 3}]
+    assert written["images"] == 9
+    assert written["model"]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert written["model"]["version"] == "0.0.1"
+    assert written["data"]["content_hash"] == content_hash(colours)
+    assert written["made"]["command"] == f"fulldeck evaluate {model} {colours}"
+    assert {"fulldeck", "commit", "date"} <= written["made"].keys()
+    assert {
+        "macro_f1",
+        "macro_precision",
+        "macro_recall",
+        "top5",
+        "log_loss",
+        "brier",
+        "auc_macro",
+        "calibration",
+        "selection",
+        "classes",
+        "confusion",
+    } <= written.keys()
+    assert written["cards"] is None
+    for name in ("reliability", "roc", "coverage", "confusion", "examples"):
+        with Image.open(tmp_path / "out" / f"{name}.png") as picture:
+            assert min(picture.size) > 200
+
+
+def test_predictions_table(colour_model, colours, tmp_path):
+    paint(colours, "green", "grey.png", (128, 128, 128))
+    evaluate(colour_model(), colours, tmp_path / "out")
+    with (tmp_path / "out" / "predictions.csv").open(newline="") as file:
+        rows = {row["file"]: row for row in csv.DictReader(file)}
+    assert len(rows) == 10
+    wrong = rows["red/2.png"]
+    assert (wrong["label"], wrong["predicted"], wrong["accepted"], wrong["right"]) == ("red", "green", "true", "false")
+    assert float(wrong["probability"]) > 0.9
+    assert rows["blue/0.png"]["right"] == "true"
+    assert rows["green/grey.png"]["accepted"] == "false"
+
+
+def test_summary_names_the_figures(colour_model, colours, tmp_path):
+    text = evaluate(colour_model(), colours, tmp_path / "out").summary()
+    assert "9 images" in text
+    assert "88.89%" in text
+    assert str(tmp_path / "out" / "report.html") in text
+
+
+def test_many_batches_keep_each_image_with_its_answer(colour_model, tmp_path):
+    for number in range(75):
+        label = list(COLOURS)[number % 3]
+        paint(tmp_path / "many", label, f"{number}.png", COLOURS[label])
+    found = evaluate(colour_model(), tmp_path / "many", tmp_path / "out")
+    assert (found.measures.accuracy.right, found.measures.images) == (75, 75)
+
+
+def test_cards_get_rank_suit_and_colour(colour_model, tmp_path):
+    for label, colour in CARDS.items():
+        paint(tmp_path / "cards", label, "0.png", colour)
+    paint(tmp_path / "cards", "ace of clubs", "1.png", CARDS["ace of spades"])
+    found = evaluate(colour_model(CARDS, LABELS, 9.0), tmp_path / "cards", tmp_path / "out").measures
+    assert found.cards.rank.right.value == 1
+    assert found.cards.suit.right.value == 0.75
+    assert found.cards.colour.right.value == 1
+    written = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert written["cards"]["rank"]["values"]["ace"]["total"] == 3
+    assert len(written["data"]["labels_without_images"]) == 50
+
+
+def test_what_is_no_image_is_listed_and_not_fatal(colour_model, colours, tmp_path):
+    (colours / "red" / "broken.jpg").write_bytes(b"no image at all")
+    (colours / "blue" / "empty.png").touch()
+    (colours / "blue" / "notes.txt").write_text("not meant to be one")
+    found = evaluate(colour_model(), colours, tmp_path / "out")
+    assert found.measures.images == 9
+    assert [file for file, _ in found.unreadable] == ["blue/empty.png", "red/broken.jpg"]
+    written = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert written["data"]["files"] == 11
+    assert [one["file"] for one in written["data"]["unreadable"]] == ["blue/empty.png", "red/broken.jpg"]
+    page = found.report.read_text()
+    assert "broken.jpg" in page
+    assert "2 of 11 files are no image" in page
+    assert "2 files" in found.summary()
+
+
+def test_nothing_readable(colour_model, tmp_path):
+    (tmp_path / "bad" / "red").mkdir(parents=True)
+    (tmp_path / "bad" / "red" / "0.jpg").write_bytes(b"no")
+    with pytest.raises(DataError, match="none of the 1 images"):
+        evaluate(colour_model(), tmp_path / "bad", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_labels_are_named(colour_model, colours, tmp_path):
+    paint(colours, "mauve", "0.png", (200, 100, 200))
+    with pytest.raises(DataError, match="mauve"):
+        evaluate(colour_model(), colours, tmp_path / "out")
+
+
+@pytest.mark.parametrize("files", [[], ["0.png"], ["red/notes.txt"]])
+def test_no_images(colour_model, tmp_path, files):
+    folder = tmp_path / "none"
+    folder.mkdir()
+    for name in files:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    with pytest.raises(DataError, match="no images"):
+        evaluate(colour_model(), folder, tmp_path / "out")
+
+
+def test_no_folder(colour_model, tmp_path):
+    with pytest.raises(DataError, match="not a folder"):
+        evaluate(colour_model(), tmp_path / "absent", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("splits", "named", "expected"),
+    [
+        (["train", "valid", "test"], ".", "test"),
+        (["train", "valid"], ".", "valid"),
+        (["train", "valid", "test"], "valid", "valid"),
+        (["train"], "train", "train"),
+    ],
+)
+def test_which_split_is_measured(colour_model, tmp_path, splits, named, expected):
+    for split in splits:
+        paint(tmp_path / "set" / split, "red", "0.png", COLOURS["red"])
+    found = evaluate(colour_model(), tmp_path / "set" / named, tmp_path / "out")
+    assert found.data == tmp_path / "set" / expected
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["data"]["split"] == expected
+    assert str(found.data) in found.summary()
+    assert ("These are training images" in found.report.read_text()) == (expected == "train")
+
+
+def test_train_is_not_measured_unasked(colour_model, tmp_path):
+    paint(tmp_path / "set" / "train", "red", "0.png", COLOURS["red"])
+    with pytest.raises(DataError, match="only a train split"):
+        evaluate(colour_model(), tmp_path / "set", tmp_path / "out")
+
+
+def test_where_the_report_lies_by_default(colour_model, colours, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = colour_model()
+    found = evaluate(model, colours)
+    assert found.out.as_posix() == f"runs/evaluate/{model.stem}-colours"
+    run = tmp_path / "runs" / "first"
+    run.mkdir()
+    (run / "model.onnx").write_bytes(model.read_bytes())
+    assert evaluate(run, colours).out.as_posix() == "runs/evaluate/first-colours"
+
+
+def test_a_run_without_a_model(tmp_path):
+    with pytest.raises(ModelError, match="fulldeck export"):
+        find_model(tmp_path)
+
+
+def test_the_word_champion():
+    assert find_model("champion") == champion_path()
+
+
+def test_a_model_of_one_label(make_model, tmp_path):
+    paint(tmp_path / "one", "red", "0.png", COLOURS["red"])
+    with pytest.raises(ModelError, match="one label"):
+        evaluate(make_model(labels=["red"]), tmp_path / "one", tmp_path / "out")
+
+
+class Links(HTMLParser):
+    """Collects every address that a page would load or lead to."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.addresses, self.text = set(), [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.addresses += [value for name, value in attributes if name in {"src", "href", "srcset", "data", "action"}]
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_page_needs_nothing_else(colour_model, colours, tmp_path):
+    page = evaluate(colour_model(), colours, tmp_path / "out").report.read_text()
+    links = Links()
+    links.feed(page)
+    assert len(links.addresses) >= 5
+    assert all(address.startswith("data:image/") for address in links.addresses)
+    assert not links.tags & {"script", "link", "iframe", "a"}
+    assert not re.search(r"url\(|@import|https?://", page)
+
+
+def test_the_page_shows_the_mistake(colour_model, colours, tmp_path):
+    page = evaluate(colour_model(), colours, tmp_path / "out").report.read_text()
+    assert "The mistake" in page
+    assert "red/2.png" in page
+    assert "blue/0.png" not in page
+
+
+def test_without_mistakes_the_least_sure_come_first(colour_model, colours, tmp_path):
+    paint(colours, "red", "2.png", (170, 110, 110))
+    page = evaluate(colour_model(), colours, tmp_path / "out").report.read_text()
+    assert "No mistakes" in page
+    files = re.findall(r'class="file">([^<]+\.png)', page)
+    assert len(files) == 9
+    assert files[0] == "red/2.png"
+
+
+def test_names_are_written_as_text(colour_model, tmp_path):
+    labels = {"green": COLOURS["green"], "<b>bold": COLOURS["red"]}
+    paint(tmp_path / "odd", "<b>bold", "0.png", COLOURS["red"])
+    page = evaluate(colour_model(labels), tmp_path / "odd", tmp_path / "out").report.read_text()
+    assert "<b>bold" not in page
+    assert "&lt;b&gt;bold" in page
+
+
+def test_it_loads_no_torch():
+    code = "import sys, fulldeck.training.evaluate; print(*{'torch', 'lightning', 'timm'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
