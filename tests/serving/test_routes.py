@@ -1,0 +1,138 @@
+import re
+
+import pytest
+from fastapi.testclient import TestClient
+from sent_images import encoded
+
+from fulldeck import __version__
+from fulldeck.cards import LABELS
+from fulldeck.serving.app import create_app
+from fulldeck.serving.settings import Settings
+
+
+def figures(client) -> dict[str, float]:
+    lines = client.get("/metrics").text.splitlines()
+    return {k: float(v) for k, v in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+
+def test_root_says_what_this_is_and_which_model_serves(client):
+    body = client.get("/").json()
+    assert body["service"] == "fulldeck"
+    assert body["version"] == __version__
+    assert body["ready"] is True
+    assert body["model"]["name"] == "tiny"
+    assert body["model"]["labels"] == list(LABELS)
+    assert {client.get(path).status_code for name, path in body["links"].items() if name != "classify"} == {200}
+
+
+def test_health_and_ready_before_and_after_the_model_is_loaded(tiny_model):
+    app = create_app(Settings(model=tiny_model))
+    before = TestClient(app)  # not entered: its lifespan has not begun
+    assert before.get("/health").json() == {"status": "ok"}
+    assert before.get("/ready").status_code == 503
+    assert before.get("/").json()["ready"] is False
+    assert figures(before)["fulldeck_ready"] == 0
+    with TestClient(app) as after:
+        after.portal.call(app.state.engine.settled.wait)
+        assert after.get("/health").status_code == 200
+        assert after.get("/ready").json() == {"status": "ready", "model": {"name": "tiny", "version": "0.0.1"}}
+        assert figures(after)["fulldeck_ready"] == 1
+
+
+@pytest.mark.parametrize("given", ["abc-123", "A.b_c", "x" * 128])
+def test_a_request_id_is_honoured(client, given):
+    assert client.get("/health", headers={"X-Request-ID": given}).headers["x-request-id"] == given
+
+
+@pytest.mark.parametrize("given", [None, "", "x" * 129, "a b", "a;b", "<script>"])
+def test_a_request_id_is_made_where_none_that_is_safe_came(client, given):
+    headers = {} if given is None else {"X-Request-ID": given}
+    made = [client.get("/health", headers=headers).headers["x-request-id"] for _ in range(2)]
+    assert all(re.fullmatch("[0-9a-f]{32}", one) for one in made)
+    assert made[0] != made[1]
+
+
+def test_the_answer_carries_the_request_id(client):
+    sent = {"files": ("a.png", encoded((1, 2, 3)))}
+    response = client.post("/classify/", files=sent, headers={"X-Request-ID": "mine"})
+    assert response.json()["request_id"] == response.headers["x-request-id"] == "mine"
+
+
+def test_metrics_follow_what_happens(client):
+    before = figures(client)
+    label = client.post("/classify/", files={"files": ("a.png", encoded((9, 9, 250)))}).json()["predictions"][0][
+        "label"
+    ]
+    client.post("/classify", files={"files": ("a.txt", b"no")})
+    client.get("/no/such/page")
+    client.request("BREW", "/classify/")
+    after = figures(client)
+
+    def grown(key: str) -> float:
+        return after[key] - before.get(key, 0)
+
+    assert grown('fulldeck_requests_total{method="POST",route="/classify",status="200"}') == 1
+    assert grown('fulldeck_requests_total{method="POST",route="/classify",status="415"}') == 1
+    assert grown('fulldeck_requests_total{method="GET",route="other",status="404"}') == 1
+    assert grown('fulldeck_requests_total{method="other",route="/classify",status="405"}') == 1
+    assert grown(f'fulldeck_predictions_total{{label="{label}"}}') == 1
+    assert grown('fulldeck_bad_files_total{code="not-an-image"}') == 1
+    assert grown('fulldeck_stage_seconds_count{stage="decode"}') == 2
+    assert grown('fulldeck_stage_seconds_count{stage="infer"}') == 1
+    assert grown('fulldeck_stage_seconds_count{stage="total"}') == 2
+    assert after["fulldeck_in_flight"] == 0
+    assert any(key.startswith("fulldeck_model_info{") and 'name="tiny"' in key for key in after)
+    assert after["process_resident_memory_bytes"] > 0
+
+
+def test_predictions_that_are_not_accepted_are_counted(make_model, metadata):
+    app = create_app(Settings(model=make_model(metadata=metadata | {"threshold": 1.0})))
+    with TestClient(app) as client:
+        client.portal.call(app.state.engine.settled.wait)
+        sent = {"files": ("a.png", encoded((128, 128, 128)))}
+        assert client.post("/classify/", files=sent).json()["predictions"][0]["accepted"] is False
+        assert figures(client)["fulldeck_rejected_total"] == 1
+
+
+def test_two_apps_have_metrics_of_their_own(client, tiny_model):
+    client.get("/health")
+    other = TestClient(create_app(Settings(model=tiny_model)))
+    assert not any("/health" in key for key in figures(other))
+
+
+def test_safe_headers_and_no_cors(client):
+    headers = client.get("/health", headers={"Origin": "https://example.org"}).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert "access-control-allow-origin" not in headers
+    assert "server" not in headers
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("GET", "/classify/", 405)])
+def test_the_frameworks_own_refusals_are_problems_too(client, method, path, status):
+    response = client.request(method, path)
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert path in response.json()["detail"]
+
+
+def test_docs_load_nothing_from_elsewhere(client):
+    page = client.get("/docs")
+    assert page.status_code == 200
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert addresses
+    assert all(address.startswith("/docs-files/") for address in addresses)
+    assert {client.get(address).status_code for address in addresses} == {200}
+
+
+def test_openapi_describes_the_bodies(client):
+    described = client.get("/openapi.json").json()
+    assert {"/", "/classify/", "/health", "/ready", "/metrics"} == set(described["paths"])
+    post = described["paths"]["/classify/"]["post"]
+    form = post["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert form["properties"]["files"]["items"]["format"] == "binary"
+    names = set(described["components"]["schemas"])
+    references = set(re.findall("#/components/schemas/([A-Za-z]+)", client.get("/openapi.json").text))
+    assert references <= names
+    assert {"Classification", "ProblemBody", "BadFile"} <= references
+    assert set(post["responses"]) == {"200", "400", "408", "413", "415", "422", "503"}
