@@ -97,10 +97,9 @@ def test_a_client_that_leaves_in_the_middle_does_no_harm(url):
 
 
 def test_a_body_that_never_ends_is_given_up(tiny_model):
-    with serving("--model", str(tiny_model), FULLDECK_BODY_SECONDS="0.3") as (_, url):
-        with connect(url) as connection:
-            connection.sendall(f"{HEAD}Content-Length: 9999\r\n\r\n--b\r\n".encode())
-            assert connection.recv(65536).startswith(b"HTTP/1.1 408")
+    with serving("--model", str(tiny_model), FULLDECK_BODY_SECONDS="0.3") as (_, url), connect(url) as connection:
+        connection.sendall(f"{HEAD}Content-Length: 9999\r\n\r\n--b\r\n".encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 408")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
