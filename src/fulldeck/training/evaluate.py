@@ -85,7 +85,7 @@ class Evaluation:
             f"ECE       {found.calibration.ece:.4f}",
         ]
         if self.unreadable:
-            lines.append(f"left out  {len(self.unreadable)} files that are no image; the report names them")
+            lines.append(f"left out  {len(self.unreadable)}, no images (the report names them)")
         return "\n".join([*lines, f"report    {self.report}"])
 
 

@@ -53,7 +53,7 @@ def draw_reliability(calibration: Calibration, out: Path) -> None:
     """Draw met against stated probability for each bin, and below it how many images each bin has."""
     figure = Figure(figsize=SQUARE, layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    _style(upper, "Reliability", "share that was right")
+    _style(upper, f"Reliability: ECE {calibration.ece:.3f}, MCE {calibration.mce:.3f}", "share that was right")
     _style(lower, "", "images")
     bars = [bar for bar in calibration.bins if bar.count]
     width = 1 / len(calibration.bins)
@@ -66,16 +66,7 @@ def draw_reliability(calibration: Calibration, out: Path) -> None:
     upper.bar(left, np.maximum(met - stated, 0), bottom=stated, color=GOLD, label="righter than sure", **shape)
     upper.plot([0, 1], [0, 1], color=FAINT, linestyle="--", linewidth=1, label="perfectly calibrated")
     upper.set(xlim=(0, 1), ylim=(0, 1.02))
-    upper.text(
-        0.035,
-        0.66,
-        f"ECE {calibration.ece:.3f}\nMCE {calibration.mce:.3f}",
-        transform=upper.transAxes,
-        va="top",
-        color=INK,
-        bbox={"facecolor": "white", "edgecolor": GRID, "boxstyle": "round,pad=0.5"},
-    )
-    upper.legend(loc="upper left", frameon=False)
+    figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     lower.bar(left, [bar.count for bar in bars], color=FAINT, **shape)
     lower.set_yscale("symlog", linthresh=1)
     lower.set_xlabel("stated probability of the answer", color=INK)
@@ -106,7 +97,7 @@ def draw_coverage(measures: Measures, out: Path) -> None:
     figure = Figure(figsize=SQUARE, layout="constrained")
     axes = figure.subplots()
     _style(axes, "Accuracy of the answers given", "accuracy among them")
-    axes.plot(measures.coverage.x, measures.coverage.y, color=FELT, linewidth=2)
+    axes.plot(measures.coverage.x, measures.coverage.y, color=FELT, linewidth=2, clip_on=False)
     chosen = measures.selection
     lowest = min(measures.coverage.y)
     if chosen.accuracy is not None:
@@ -121,7 +112,7 @@ def draw_coverage(measures: Measures, out: Path) -> None:
             color=INK,
             arrowprops={"arrowstyle": "-", "color": FAINT},
         )
-    axes.set(xlim=(0, 1), ylim=(max(0.0, lowest - max(0.01, (1 - lowest) * 0.5)), 1.002))
+    axes.set(xlim=(0, 1), ylim=(max(0.0, lowest - max(0.01, (1 - lowest) * 0.5)), 1))
     axes.set_xlabel("share of images answered, most confident first", color=INK)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
