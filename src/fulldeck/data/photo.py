@@ -45,8 +45,10 @@ def photograph(face: NDArray[np.uint8], mask: NDArray[np.uint8], rng: np.random.
     corners = _corners(rng)
     matrix = cv2.getPerspectiveTransform(source, corners)
     scene = _ground(rng)
-    card = np.asarray(cv2.warpPerspective(face, matrix, (_LARGE, _LARGE), flags=cv2.INTER_LINEAR), np.uint8)
-    outline = np.asarray(cv2.warpPerspective(mask, matrix, (_LARGE, _LARGE), flags=cv2.INTER_LINEAR), np.uint8)
+    size = (_LARGE, _LARGE)
+    # the face goes on beyond its edge (the outline does not), so that no dark seam shows around it
+    card = np.asarray(cv2.warpPerspective(face, matrix, size, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    outline = np.asarray(cv2.warpPerspective(mask, matrix, size), np.uint8)
     if chance(rng, 0.3):
         scene = _shadowed(scene, outline, rng)
     alpha = cv2.merge([outline, outline, outline])

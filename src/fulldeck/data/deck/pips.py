@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -67,7 +67,9 @@ def _outline(suit: str, s: PipShape) -> list[list[Point]]:
                 sides += bezier(a, middle, middle, b)
             return [sides]
         case "spades":
-            body = [(x, -y - 0.1) for x, y in _heart(s, 0.4, 0.4)]
+            # a heart upside down, but slimmer and fuller, or a small blurred spade could pass for a club
+            slim = replace(s, width=s.width * 0.9, belly=0.16 + 0.7 * s.belly, shoulder=s.shoulder * 0.9)
+            body = [(x, -y - 0.08) for x, y in _heart(slim, 0.42, 0.42)]
             return [body, _stem(s, 0.0)]
         case _:
             r = s.leaf
@@ -100,7 +102,7 @@ def _decorate(mask: NDArray[np.uint8], shape: PipShape) -> NDArray[np.uint8]:
     if shape.decor == "solid":
         return mask
     if shape.decor == "pixel":
-        cells = 15
+        cells = 17
         small = cv2.resize(
             mask, (max(1, round(cells * mask.shape[1] / mask.shape[0])), cells), interpolation=cv2.INTER_AREA
         )

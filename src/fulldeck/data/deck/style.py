@@ -411,7 +411,7 @@ def _illustrated(style: DeckStyle, rng: np.random.Generator) -> DeckStyle:
 
 def _pixel(style: DeckStyle, rng: np.random.Generator) -> DeckStyle:
     """Signs of squares, flat bright colours, as in old computer games."""
-    shape = replace(style.pips, decor="pixel", width=0.95, leaf=0.26)
+    shape = replace(style.pips, decor="pixel", width=0.86, belly=0.02, leaf=0.25, spread=0.28, cleft=0.2)
     block = Typeface(thick=0.17, thin=0.15, width=between(rng, 0.8, 1.0), variant=int(rng.integers(64)))
     red = pick(rng, ((230, 0, 0), (255, 40, 40), (200, 0, 30)))
     return replace(
