@@ -79,6 +79,11 @@ def answers(sources: Iterable[Source], recognizer: Recognizer, workers: int) -> 
     with ThreadPoolExecutor(workers) as pool:
         try:
             for source in sources:
+                if source.name == STANDARD_INPUT:  # a thread that waits for it could not be interrupted
+                    while pending:
+                        yield pending.popleft().result()
+                    yield answer(source, recognizer)
+                    continue
                 pending.append(pool.submit(answer, source, recognizer))
                 if len(pending) > 2 * workers:  # keeps all busy behind a slow one, and bounds what waits
                     yield pending.popleft().result()

@@ -31,7 +31,7 @@ class Table:
 
     def header(self) -> str:
         """Return the line above the rows."""
-        return f"{_padded('FILE', self._file_width)}    {_padded('CARD', self._card_width)}   PROB.  NEXT BEST"
+        return f"{_padded('FILE', self._file_width)}    {_padded('CARD', self._card_width)}  {'PROB.':>7}  NEXT BEST"
 
     def row(self, file: str, prediction: Prediction) -> str:
         """Return one prediction's line: a tick where it is accepted, a question mark where it is not."""
