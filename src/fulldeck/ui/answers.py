@@ -76,4 +76,4 @@ def _refusal(error: urllib.error.HTTPError, url: str) -> FulldeckError:
         detail = str(json.load(error)["detail"])
     except (OSError, ValueError, KeyError, TypeError):
         return FulldeckError(f"{url} answered with status {error.code}")
-    return ImageError(detail) if error.code < 500 else FulldeckError(detail)
+    return ImageError(detail) if error.code in {413, 415, 422} else FulldeckError(detail)

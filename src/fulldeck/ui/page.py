@@ -13,8 +13,7 @@ from fulldeck.inference.recognizer import Prediction
 from fulldeck.ui.answers import Local, Remote
 
 _CARDS = {card.label: card for card in CARDS}
-_SIDE = 480
-"""Pictures are shown with about so many pixels a side."""
+_SIDE = 480  # pictures are shown with about so many pixels a side; as a string below, Streamlit would show this line
 
 _STYLE = """<style>
 .fd-face { position: relative; width: 118px; aspect-ratio: 5 / 7; border-radius: 10px; background: #fff;
@@ -23,10 +22,11 @@ _STYLE = """<style>
 .fd-corner { position: absolute; top: 6px; left: 9px; font-size: 21px; line-height: 1.05; text-align: center; }
 .fd-corner.fd-turned { top: auto; left: auto; bottom: 6px; right: 9px; transform: rotate(180deg); }
 .fd-middle { position: absolute; inset: 0; display: grid; place-items: center; font-size: 54px; }
+.fd-mark { display: inline-block; min-width: 2.1em; font-weight: 600; }
 .fd-unsure { opacity: .45; filter: grayscale(1); }
 .fd-name { font-size: 1.35rem; font-weight: 650; margin: 0 .6rem 0 0; }
 .fd-badge { padding: .15rem .6rem; border-radius: 99px; font-size: .8rem; font-weight: 600; white-space: nowrap; }
-.fd-yes { background: #1a7f3722; color: #1a7f37; } .fd-no { background: #b2690022; color: #b26900; }
+.fd-yes { background: #2da44e22; color: #238a3f; } .fd-no { background: #d98a0022; color: #bf7600; }
 .fd-file { opacity: .6; font-size: .85rem; margin: .1rem 0 .7rem; overflow-wrap: anywhere; }
 .fd-bars { display: grid; grid-template-columns: max-content 1fr max-content; gap: .3rem .7rem; align-items: center;
   font-size: .9rem; font-variant-numeric: tabular-nums; }
@@ -56,6 +56,13 @@ def face(label: str, sure: bool) -> str:
     return f'<div class="fd-face {tone} {unsure}">{corners}<div class="fd-middle">{middle}</div></div>'
 
 
+def mark(label: str) -> str:
+    """The card's short name in its colour, as HTML; nothing for what is no card."""
+    card = _CARDS.get(label)
+    tone = "fd-red" if card is not None and card.colour == "red" else ""
+    return "" if card is None else f'<span class="fd-mark {tone}">{card.short}</span>'
+
+
 def figures(file: str, prediction: Prediction) -> str:
     """The name, whether it is accepted, and the likeliest labels as bars, as HTML."""
     badge, word = ("fd-yes", "accepted") if prediction.accepted else ("fd-no", "not accepted")
@@ -63,7 +70,7 @@ def figures(file: str, prediction: Prediction) -> str:
     shown += [(other.label, other.probability) for other in prediction.alternatives[:3]]
     kind = "fd-best" if prediction.accepted else "fd-doubt"
     bars = "".join(
-        f"<span>{escape(_CARDS[label].short + ' ' if label in _CARDS else '')}{escape(label)}</span>"
+        f"<span>{mark(label)}{escape(label)}</span>"
         f'<div class="fd-bar {kind if rank == 0 else ""}"><div style="width: {probability:.1%}"></div></div>'
         f"<span>{probability:.1%}</span>"
         for rank, (label, probability) in enumerate(shown)
@@ -78,7 +85,7 @@ def show(answers: Local | Remote, file: str, data: bytes) -> None:
         picture = decode(data, file, _SIDE)
         prediction = answers.ask(file, data)
     except ImageError as error:
-        st.warning(str(error), icon="🚫")
+        st.warning(str(error), icon=":material/block:")
         return
     with st.container(border=True):
         left, middle, right = st.columns([1.1, 0.9, 2.4], vertical_alignment="center", gap="medium")

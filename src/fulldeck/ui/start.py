@@ -22,6 +22,7 @@ def run(port: int, model: Path | None = None) -> None:
         "server.port": port,
         "server.maxUploadSize": 50,  # MB a file
         "server.fileWatcherType": "none",
+        "server.showEmailPrompt": "false",
         "browser.gatherUsageStats": "false",
         "client.toolbarMode": "minimal",
     }
