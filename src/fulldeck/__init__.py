@@ -4,6 +4,7 @@
 ONNX Runtime and OpenCV load when a :class:`Recognizer` is first asked for.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from fulldeck.errors import FulldeckError
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["FulldeckError", "Prediction", "Recognizer", "__version__"]
 __version__ = "0.1.0"
+
+# From 1.29 on, importing ONNX Runtime writes a device id under ~/.cache and reports each session to Microsoft (its
+# Privacy.md). This library sends nothing anywhere, so it opts out before that import; set the variable to 0 to opt in.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> Any:

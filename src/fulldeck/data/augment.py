@@ -69,20 +69,9 @@ class Strength:
     occlude: float = 0.3
 
 
-def to_float(batch: Tensor, size: int) -> Tensor:
-    """Turn stored images into network input, without change.
-
-    Args:
-        batch: uint8 [N, H, W, 3], RGB.
-        size: the side wanted, in pixels.
-
-    Returns:
-        float32 [N, 3, size, size] in 0..1, channels last in memory.
-    """
-    images = batch.permute(0, 3, 1, 2).float().div_(255.0)
-    if images.shape[-2:] != (size, size):
-        images = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
-    return images.contiguous(memory_format=torch.channels_last)
+def to_float(batch: Tensor) -> Tensor:
+    """Turn uint8 [N, H, W, 3] RGB into float32 [N, 3, H, W] in 0..1, channels last in memory."""
+    return batch.permute(0, 3, 1, 2).float().div_(255.0)
 
 
 class Augment(nn.Module):
@@ -106,7 +95,7 @@ class Augment(nn.Module):
     def forward(self, batch: Tensor, size: int) -> Tensor:
         """Warp, recolour and spoil the batch; shapes as the class says."""
         s = self.strength
-        images = self._warp(batch.permute(0, 3, 1, 2).float().div_(255.0), size)
+        images = self._warp(to_float(batch), size)
         images = self._colour(images)
         for share, change in (
             (s.occlude_p, self._occlude),

@@ -1,7 +1,7 @@
 """Labelled folders as training data: found, decoded once into a memory-mapped cache, split, and fed in batches.
 
-A *layout* is ``DIR/<split>/<label>/*.jpg`` or ``DIR/<label>/*.jpg``. Labels come from the folder names, whatever they
-are; nothing here knows about cards. The bytes go through :mod:`fulldeck.inference.image`, as they do when serving.
+Labels come from the folder names, whatever they are; nothing here knows about cards. The bytes go through
+:mod:`fulldeck.inference.image`, as they do when serving.
 """
 
 import json
@@ -22,47 +22,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fulldeck.data.augment import Augment, Strength, to_float
+from fulldeck.data.layout import find_images, split_folder
 from fulldeck.data.manifest import content_hash
 from fulldeck.errors import DataError, ImageError
 from fulldeck.inference import image
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-SPLITS = ("train", "valid", "test")
 CACHE_VERSION = 1
-
-
-def split_folder(root: Path, split: str) -> Path:
-    """Return the folder of class folders for ``split``; a layout without splits is all ``train``."""
-    if (root / split).is_dir():
-        return root / split
-    if split == "train" and root.is_dir() and not any((root / name).is_dir() for name in SPLITS):
-        return root
-    msg = f"{root} has no {split!r} images: expected {root / split}/<label>/*.jpg"
-    raise DataError(msg)
-
-
-def find_images(folder: Path) -> list[tuple[Path, str]]:
-    """List the images of a folder of class folders as (path, label), sorted by path.
-
-    Raises:
-        DataError: the folder is not there or holds no image.
-    """
-    if not folder.is_dir():
-        msg = f"{folder} is not a folder; give one with a folder of images for each label"
-        raise DataError(msg)
-    found = [
-        (path, directory.name)
-        for directory in sorted(folder.iterdir())
-        if directory.is_dir() and not directory.name.startswith(".")
-        for path in sorted(directory.iterdir())
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    ]
-    if not found:
-        msg = f"{folder} holds no images; expected {folder}/<label>/*.jpg"
-        raise DataError(msg)
-    return found
 
 
 @dataclass(frozen=True)
@@ -118,7 +85,7 @@ def _decode_all(folder: Path, size: int, array: Path, index: Path) -> None:
 
     def decode(row: int) -> bool:
         try:
-            store[row] = image.resize(image.load(found[row][0]), size)
+            store[row] = image.resize(image.load(found[row][0], size), size)
         except ImageError as error:
             logger.warning("left out: %s", error)
             return False
@@ -145,13 +112,15 @@ def _decode_all(folder: Path, size: int, array: Path, index: Path) -> None:
 
 
 class Images(Dataset[tuple[Tensor, Tensor]]):
-    """Some rows of some caches, fetched a batch at a time.
+    """The images of some caches, fetched a batch at a time.
 
-    An item's index is a list of positions; the item is (uint8 [B, S, S, 3] RGB, int64 [B]).
+    An item's index is a list of positions; the item is (uint8 [B, size, size, 3] RGB, int64 [B]). What is stored at
+    another size is resized as the recogniser would resize it.
     """
 
-    def __init__(self, caches: Sequence[Cache], labels: Sequence[str]) -> None:
+    def __init__(self, caches: Sequence[Cache], labels: Sequence[str], size: int) -> None:
         number = {label: i for i, label in enumerate(labels)}
+        self.size = size
         self.arrays = [cache.images for cache in caches]
         self.source = np.concatenate([np.full(len(cache.rows), i) for i, cache in enumerate(caches)])
         self.rows = np.concatenate([cache.rows for cache in caches])
@@ -162,10 +131,10 @@ class Images(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, positions: Sequence[int]) -> tuple[Tensor, Tensor]:
         at = np.asarray(positions)
-        size = self.arrays[0].shape[1]
-        pixels = np.empty((len(at), size, size, 3), dtype=np.uint8)
+        pixels = np.empty((len(at), self.size, self.size, 3), dtype=np.uint8)
         for i, (source, row) in enumerate(zip(self.source[at], self.rows[at], strict=True)):
-            pixels[i] = self.arrays[source][row]
+            stored = self.arrays[source][row]
+            pixels[i] = stored if len(stored) == self.size else image.resize(stored, self.size)
         return torch.from_numpy(pixels), torch.from_numpy(self.targets[at])
 
 
@@ -275,18 +244,18 @@ class DeckDataModule(L.LightningDataModule):
         caches = [open_cache(folder, self.stored_size, self.cache) for folder in folders]
         self.labels = tuple(sorted({label for cache in caches for label in cache.labels}))
         self.hashes = {str(root): cache.hash for root, cache in zip((self.folder, *self.extra), caches, strict=True)}
-        images = Images(caches, self.labels)
-        own = len(caches[0].rows)
+        images = Images(caches, self.labels, self.stored_size if self.augment else self.size)
         if self.validation is None:
+            own = len(caches[0].rows)
             kept, held = hold_out(images.targets[:own], self.holdout, self.seed)
             self._sets["train"] = images, np.concatenate([kept, np.arange(own, len(images))])
-            self._sets["validation"] = images, held
+            self._sets["validation"] = Images(caches, self.labels, self.size), held
             return
         watched = open_cache(split_folder(self.folder, self.validation), self.stored_size, self.cache)
         if unknown := sorted(set(watched.labels) - set(self.labels)):
             msg = f"{self.folder}/{self.validation} has labels that training has not: {', '.join(unknown)}"
             raise DataError(msg)
-        held_out = Images([watched], self.labels)
+        held_out = Images([watched], self.labels, self.size)
         self._sets["train"] = images, np.arange(len(images))
         self._sets["validation"] = held_out, np.arange(len(held_out))
 
@@ -316,4 +285,4 @@ class DeckDataModule(L.LightningDataModule):
         pixels, targets = batch
         if self.augment is not None and self.trainer is not None and self.trainer.training:
             return self.augment.to(pixels.device)(pixels, self.training_size()), targets
-        return to_float(pixels, self.size), targets
+        return to_float(pixels), targets

@@ -46,8 +46,8 @@ def create_backbone(name: str, classes: int, *, pretrained: bool, **options: Any
         return timm.create_model(name, pretrained=True, num_classes=classes, **options)
     except (OSError, RuntimeError) as error:
         msg = (
-            f"the ImageNet weights of {name} cannot be had from the hub ({type(error).__name__}); connect to a network, "
-            f"or take model.backbone={PACKAGED}, whose weights are installed, or model.pretrained=false"
+            f"the ImageNet weights of {name} cannot be had from the hub ({type(error).__name__}); connect to it, "
+            f"take model.backbone={PACKAGED} (its weights are installed), or set model.pretrained=false"
         )
         raise ConfigError(msg) from error
 

@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 import shlex
-import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -24,11 +23,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from fulldeck import __version__
-from fulldeck.data.manifest import content_hash, image_paths
+from fulldeck.data import layout
+from fulldeck.data.manifest import content_hash
 from fulldeck.errors import DataError, ImageError, ModelError
 from fulldeck.inference import image
 from fulldeck.inference.classifier import Classifier
 from fulldeck.inference.model_file import ModelInfo, champion_path
+from fulldeck.provenance import commit
 from fulldeck.training import pictures, report
 from fulldeck.training.measures import Floats, Ints, Measures, measure
 from fulldeck.training.pictures import Example
@@ -162,18 +163,14 @@ def find_images(folder: Path, labels: Sequence[str]) -> list[tuple[Path, int]]:
     Raises:
         DataError: a class folder is none of the labels, or there is no image.
     """
-    named = [(path, path.partition("/")[0]) for path in image_paths(folder) if "/" in path]
+    named = layout.find_images(folder)
     unknown = sorted({label for _, label in named} - set(labels))
     if unknown:
         names = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
         msg = f"{folder} has folders that are no label of the model: {names}; rename or remove them"
         raise DataError(msg)
     index = {label: place for place, label in enumerate(labels)}
-    images = [(folder / path, index[label]) for path, label in named]
-    if not images:
-        msg = f"{folder} holds no images; expected {folder}/<label>/*.jpg"
-        raise DataError(msg)
-    return images
+    return [(path, index[label]) for path, label in named]
 
 
 def ask(classifier: Classifier, folder: Path, images: Sequence[tuple[Path, int]]) -> Answers:
@@ -261,7 +258,7 @@ def _facts(evaluation: Evaluation, command: str) -> dict[str, Any]:
         "made": {
             "command": command,
             "fulldeck": __version__,
-            "commit": _commit(),
+            "commit": commit(),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     }
@@ -274,24 +271,6 @@ def _hash(folder: Path) -> str | None:
     except DataError as error:
         logger.warning("no content hash: %s", error)
         return None
-
-
-def _commit() -> str | None:
-    """The commit of this source, with "+" after it when files differ; None for an installed copy or no git."""
-    here = Path(__file__).resolve()
-    git = ["git", "-C", str(here.parent)]
-    try:
-        # Only when this very file is tracked: a virtual environment often lies inside somebody else's repository.
-        subprocess.run([*git, "ls-files", "--error-unmatch", here.name], check=True, capture_output=True)
-        described = subprocess.run(
-            [*git, "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return described.stdout.strip()
 
 
 def _write_predictions(answers: Answers, info: ModelInfo, out: Path) -> None:

@@ -43,13 +43,16 @@ class CardModule(L.LightningModule):
         channels_last: bool = True,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
         self.labels = tuple(labels)
-        network = create_backbone(
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.label_smoothing = label_smoothing
+        network: Any = create_backbone(
             backbone, len(labels), pretrained=pretrained, drop_rate=drop_rate, drop_path_rate=drop_path_rate
         )
         self.network: Any = network.to(memory_format=torch.channels_last) if channels_last else network
-        config = self.network.pretrained_cfg
+        config: dict[str, Any] = self.network.pretrained_cfg
         self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config["std"]).view(1, 3, 1, 1), persistent=False)
         self.mean: Tensor
@@ -71,7 +74,7 @@ class CardModule(L.LightningModule):
         """Return the smoothed cross entropy of a batch."""
         images, targets = batch
         logits = self(images)
-        loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.hparams["label_smoothing"])
+        loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.label_smoothing)
         right = (logits.argmax(1) == targets).float().mean()
         self.log_dict({"train/loss": loss, "train/accuracy": right}, on_epoch=True, on_step=False, prog_bar=True)
         return loss
@@ -91,15 +94,15 @@ class CardModule(L.LightningModule):
         decayed = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
         plain = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
         groups = [
-            {"params": decayed, "weight_decay": self.hparams["weight_decay"]},
+            {"params": decayed, "weight_decay": self.weight_decay},
             {"params": plain, "weight_decay": 0.0},
         ]
-        optimiser = torch.optim.AdamW(groups, lr=self.hparams["lr"])
+        optimiser = torch.optim.AdamW(groups, lr=self.lr)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser,
-            max_lr=self.hparams["lr"],
+            max_lr=self.lr,
             total_steps=int(self.trainer.estimated_stepping_batches),
-            pct_start=self.hparams["warmup"],
+            pct_start=self.warmup,
             cycle_momentum=False,
             div_factor=20,
             final_div_factor=100,

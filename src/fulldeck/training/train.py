@@ -8,7 +8,6 @@ import ctypes
 import json
 import logging
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -31,6 +30,7 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.profilers import PyTorchProfiler
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
@@ -39,6 +39,7 @@ from fulldeck import __version__
 from fulldeck.data.augment import Strength
 from fulldeck.data.dataset import DeckDataModule
 from fulldeck.errors import ConfigError
+from fulldeck.provenance import commit
 from fulldeck.training.module import CardModule
 from fulldeck.training.pictures import draw_curves
 
@@ -81,7 +82,10 @@ def train(overrides: list[str], *, resume: Path | None = None, profile: bool = F
 
     data = data_module(config)
     data.setup()
-    module = CardModule(labels=data.labels, **OmegaConf.to_container(config.model, resolve=True))  # type: ignore[arg-type]
+    options: Any = OmegaConf.to_container(config.model)
+    module = CardModule(labels=data.labels, **options)
+    if config.init and not resume:
+        start_from(module, Path(config.init))
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "config.yaml", resolve=True)
     _write_json(folder / "environment.json", environment())
@@ -90,11 +94,12 @@ def train(overrides: list[str], *, resume: Path | None = None, profile: bool = F
     keep = ModelCheckpoint(
         folder / "checkpoints", "best", monitor="val/loss", save_last=True, save_top_k=1, enable_version_counter=False
     )
+    precision: Any = best_precision() if config.trainer.precision == "auto" else config.trainer.precision
     trainer = L.Trainer(
         max_epochs=config.trainer.max_epochs,
         accelerator=config.trainer.accelerator,
         devices=config.trainer.devices,
-        precision=best_precision() if config.trainer.precision == "auto" else config.trainer.precision,
+        precision=precision,
         gradient_clip_val=config.trainer.gradient_clip or None,
         callbacks=[keep, *callbacks(config)],
         logger=CSVLogger(folder, name="logs"),  # one more version_N each time the run is taken up again
@@ -151,6 +156,23 @@ def load_config(folder: Path) -> DictConfig:
         )
         raise ConfigError(msg)
     return DictConfig(OmegaConf.load(folder / "config.yaml"))
+
+
+def start_from(module: CardModule, run: Path) -> None:
+    """Load the best weights of another run.
+
+    Raises:
+        ConfigError: there are none, or they are of another network or of other labels.
+    """
+    checkpoint = run / "checkpoints" / "best.ckpt"
+    if not checkpoint.is_file():
+        msg = f"init={run} is no run to start from: {checkpoint} is not there"
+        raise ConfigError(msg)
+    try:
+        module.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
+    except RuntimeError as error:
+        msg = f"init={run} holds another network, or other labels, than this configuration"
+        raise ConfigError(msg) from error
 
 
 def new_run_folder(runs: Path, name: str) -> Path:
@@ -242,19 +264,16 @@ def environment() -> dict[str, Any]:
     }
 
 
-def commit() -> str:
-    """Return the commit of the code that runs, with "+" if the tree differs from it; "unknown" outside a checkout."""
-    here = Path(__file__).parent
-    try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
-        changed = subprocess.run(["git", "status", "--porcelain", "--", "."], cwd=here, capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return head.stdout.strip() + ("+" if changed.stdout else "")
-
-
 def profiler(folder: Path) -> Any:
-    """Make a PyTorch profiler that leaves a trace and a table of the costliest operators in the run folder."""
+    """Make a PyTorch profiler that leaves a trace and a table of the costliest operators in RUN/profile."""
+    return PyTorchProfiler(
+        folder / "profile",
+        "operators",
+        export_to_chrome=True,
+        row_limit=25,
+        sort_by_key="self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total",
+        schedule=torch.profiler.schedule(wait=2, warmup=2, active=6, repeat=1),
+    )
 
 
 def _keep_memory() -> None:

@@ -1,0 +1,57 @@
+"""From held-out logits to the two numbers that make a model honest: a temperature, and what to accept.
+
+Both are fitted on images that no weight was fitted on.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the field's own name
+
+TOLERATED = 0.005
+"""Share of accepted held-out answers that may be wrong."""
+
+
+def fit_temperature(logits: Tensor, targets: Tensor) -> float:
+    """Find the temperature T that minimises the cross entropy of logits / T.
+
+    From Guo et al., "On Calibration of Modern Neural Networks" (2017): one number, which leaves every answer as it is.
+
+    Args:
+        logits: float [N, C].
+        targets: int64 [N].
+
+    Returns:
+        T between 0.1 and 10.
+    """
+    log_t = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    logits = logits.double()
+    optimiser = torch.optim.LBFGS([log_t], lr=0.1, max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        loss = F.cross_entropy(logits / log_t.exp(), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    return float(log_t.detach().exp().clamp(0.1, 10.0))
+
+
+def fit_threshold(top: NDArray[np.float64], right: NDArray[np.bool_], tolerated: float = TOLERATED) -> float:
+    """Find the lowest top probability from which on at most ``tolerated`` of the answers are wrong.
+
+    Args:
+        top: top probability of each image, [N].
+        right: whether the top label was right, [N].
+        tolerated: share of accepted answers that may be wrong.
+
+    Returns:
+        A threshold of at least 0.3, under which no answer among 53 deserves trust, and at most 0.95.
+    """
+    order = np.argsort(-top, kind="stable")
+    wrong = np.cumsum(~right[order]) / np.arange(1, len(top) + 1)
+    good = np.flatnonzero(wrong <= tolerated)
+    threshold = float(top[order][good[-1]]) if len(good) else 1.0
+    return float(np.clip(round(threshold, 3), 0.3, 0.95))

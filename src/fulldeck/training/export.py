@@ -1,0 +1,264 @@
+"""``fulldeck export``: a run's best checkpoint as one ONNX file, calibrated, and proved to answer as torch does."""
+
+import hashlib
+import json
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from fulldeck.data.augment import to_float
+from fulldeck.data.dataset import Batches, Images, open_cache
+from fulldeck.errors import ConfigError, ModelError
+from fulldeck.inference.classifier import Classifier
+from fulldeck.inference.model_file import EMBEDDING, INPUT, METADATA_KEY, PROBABILITIES, ModelInfo
+from fulldeck.training.calibrate import fit_temperature, fit_threshold
+from fulldeck.training.module import CardModule
+from fulldeck.training.train import data_module, start_from
+
+OPSET = 18
+LARGEST_DIFFERENCE = 1e-3
+"""Largest difference of a probability between torch and the file that still counts as the same model."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How the file compares to torch on real images.
+
+    Attributes:
+        model: the file written.
+        version: the model's version.
+        images: how many images both have answered.
+        same_label: how many of them got the same label from both.
+        largest_difference: the largest difference of any probability.
+        temperature, threshold: what was fitted on the held-out images.
+        megabytes: size of the file.
+    """
+
+    model: str
+    version: str
+    images: int
+    same_label: int
+    largest_difference: float
+    temperature: float
+    threshold: float
+    megabytes: float
+
+    def summary(self) -> str:
+        """Say in a few lines what was written and how it compares."""
+        return (
+            f"{self.model}: version {self.version}, {self.megabytes:.1f} MB, temperature {self.temperature:.3f}, "
+            f"accepts from {self.threshold:.3f}\n"
+            f"parity with torch: same label on {self.same_label} of {self.images} images, "
+            f"largest difference {self.largest_difference:.1e}\n"
+            f"next: fulldeck evaluate {self.model} DATA"
+        )
+
+
+class _Answering(nn.Module):
+    """The trained network as the file holds it: uint8 NHWC in, calibrated probabilities and embedding out."""
+
+    def __init__(self, module: CardModule, temperature: float) -> None:
+        super().__init__()
+        self.network = module.network
+        self.register_buffer("scale", (1.0 / (255.0 * module.std)).view(1, 1, 1, 3))
+        self.register_buffer("shift", (-module.mean / module.std).view(1, 1, 1, 3))
+        self.scale: Tensor
+        self.shift: Tensor
+        self.temperature = temperature
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        pixels = (images.float() * self.scale + self.shift).permute(0, 3, 1, 2)
+        embedding = self.network.forward_head(self.network.forward_features(pixels), pre_logits=True)
+        logits = self.network.get_classifier()(embedding)
+        return torch.softmax(logits / self.temperature, dim=1), embedding
+
+
+def export(run: Path, out: Path | None = None, folder: Path | None = None) -> Parity:
+    """Write a run's best weights as a model file, and a parity report beside it.
+
+    Args:
+        run: a run folder of ``fulldeck train``.
+        out: the file to write; by default ``model.onnx`` in the run folder.
+        folder: a folder of class folders to prove parity on; by default the run's own held-out images.
+
+    Raises:
+        ConfigError: the folder is no finished run.
+        DataError: the images that it was calibrated on are gone or have changed.
+        ModelError: the file does not answer as torch does (it is not left behind).
+    """
+    config, module = load_run(run)
+    data = data_module(config)
+    data.setup()
+    if data.labels != module.labels:
+        msg = (
+            f"{data.folder} no longer has the labels that {run} was trained on; export calibrates on the run's own data"
+        )
+        raise ConfigError(msg)
+    held_out = list(data.val_dataloader())
+    targets = torch.cat([wanted for _, wanted in held_out])
+    temperature = fit_temperature(torch.cat([_logits(module, pixels) for pixels, _ in held_out]), targets)
+    answering = _Answering(module, temperature).eval()
+    answers = [_run(answering, pixels) for pixels, _ in held_out]
+    top, label = torch.cat([probabilities for probabilities, _ in answers]).double().max(dim=1)
+    threshold = fit_threshold(top.numpy(), (label == targets).numpy())
+
+    graph = to_onnx(answering, data.size)
+    info = ModelInfo(
+        name=str(config.model.backbone),
+        version=f"{datetime.now(UTC):%Y.%m.%d}-{_fingerprint(graph)}",
+        labels=module.labels,
+        size=data.size,
+        mean=tuple(module.mean.flatten().tolist()),
+        std=tuple(module.std.flatten().tolist()),
+        temperature=temperature,
+        threshold=threshold,
+        data_hash=data_hash(data.hashes),
+        commit=json.loads((run / "environment.json").read_text(encoding="utf-8"))["commit"] or "unknown",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        config=OmegaConf.to_container(config),  # type: ignore[arg-type]
+        metrics=json.loads((run / "metrics.json").read_text(encoding="utf-8")),
+        reference=_reference([embedding for _, embedding in answers], [pixels for pixels, _ in held_out]),
+    )
+    target = out or run / "model.onnx"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    write_model(graph, info, part)
+
+    images = [pixels for pixels, _ in held_out]
+    if folder is not None:
+        cache = open_cache(folder, data.stored_size, data.cache)
+        shown = Images([cache], sorted(set(cache.labels)), data.size)
+        images = [shown[batch][0] for batch in Batches(np.arange(len(shown)), data.batch_size)]
+    parity = _compare(answering, Classifier(part), images, target)
+    if parity.same_label < parity.images or parity.largest_difference >= LARGEST_DIFFERENCE:
+        part.unlink()
+        msg = f"{target} was not written, since it does not answer as torch does: {parity}"
+        raise ModelError(msg)
+    part.replace(target)
+    target.with_suffix(".parity.json").write_text(json.dumps(asdict(parity), indent=2) + "\n", encoding="utf-8")
+    return parity
+
+
+def load_run(run: Path) -> tuple[DictConfig, CardModule]:
+    """Read a run's configuration and its best weights. Nothing is unpickled but tensors.
+
+    Raises:
+        ConfigError: the folder is no finished run.
+    """
+    checkpoint = run / "checkpoints" / "best.ckpt"
+    for file in (run / "config.yaml", run / "data.json", run / "environment.json", run / "metrics.json", checkpoint):
+        if not file.is_file():
+            msg = f"{run} is no finished run: {file.relative_to(run)} is missing; train one with `fulldeck train`"
+            raise ConfigError(msg)
+    config = DictConfig(OmegaConf.load(run / "config.yaml"))
+    labels = json.loads((run / "data.json").read_text(encoding="utf-8"))["labels"]
+    options: Any = OmegaConf.to_container(config.model)
+    module = CardModule(labels=labels, **(options | {"pretrained": False}))
+    start_from(module, run)
+    return config, module.eval()
+
+
+def to_onnx(answering: nn.Module, size: int) -> onnx.ModelProto:
+    """Trace a network that takes uint8 [N, size, size, 3] into a graph with any N, and fold what is constant in it."""
+    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter's remarks about itself
+        traced, folded = Path(temporary) / "traced.onnx", Path(temporary) / "folded.onnx"
+        torch.onnx.export(
+            answering,
+            (example,),
+            traced,
+            input_names=[INPUT],
+            output_names=[PROBABILITIES, EMBEDDING],
+            opset_version=OPSET,
+            dynamic_shapes=({0: torch.export.Dim("n", min=1, max=4096)},),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        # Basic optimisation is plain ONNX and holds for every machine: batch normalisation goes into the kernels
+        # here once, and not each time that a process starts.
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(folded)
+        options.log_severity_level = 3
+        ort.InferenceSession(str(traced), options, providers=["CPUExecutionProvider"])
+        return onnx.load(folded)
+
+
+def write_model(graph: onnx.ModelProto, info: ModelInfo, file: Path) -> None:
+    """Write a graph with its description inside."""
+    del graph.metadata_props[:]
+    entry = graph.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, info.to_json()
+    onnx.save(graph, file)
+
+
+def data_hash(hashes: dict[str, str]) -> str:
+    """Make one hash of several datasets', whatever they are called and in whatever order; of one, its own."""
+    if len(hashes) == 1:
+        return next(iter(hashes.values()))
+    return hashlib.sha256("".join(sorted(hashes.values())).encode()).hexdigest()
+
+
+def _compare(answering: nn.Module, classifier: Classifier, images: Sequence[Tensor], target: Path) -> Parity:
+    """Ask torch and the file about the same images, uint8 [B, S, S, 3] each."""
+    same, largest = 0, 0.0
+    for pixels in images:
+        torchs = _run(answering, pixels)[0].numpy()
+        files, _ = classifier.run(pixels.numpy())
+        same += int((torchs.argmax(1) == files.argmax(1)).sum())
+        largest = max(largest, float(np.abs(torchs - files).max()))
+    return Parity(
+        model=str(target),
+        version=classifier.info.version,
+        images=sum(map(len, images)),
+        same_label=same,
+        largest_difference=largest,
+        temperature=classifier.info.temperature,
+        threshold=classifier.info.threshold,
+        megabytes=round(classifier.path.stat().st_size / 1e6, 2),
+    )
+
+
+@torch.no_grad()
+def _run(answering: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    probabilities, embedding = answering(pixels)
+    return probabilities, embedding
+
+
+@torch.no_grad()
+def _logits(module: CardModule, pixels: Tensor) -> Tensor:
+    logits: Tensor = module(to_float(pixels))
+    return logits
+
+
+def _reference(embeddings: list[Tensor], images: list[Tensor]) -> dict[str, Any]:
+    """Say what held-out images look like to the network and to the eye, for drift to be measured against."""
+    embedding = torch.cat(embeddings)
+    brightness = torch.cat([pixels.float().mean(dim=(1, 2, 3)) / 255.0 for pixels in images])
+    return {
+        "embedding_mean": [round(value, 5) for value in embedding.mean(0).tolist()],
+        "embedding_std": [round(value, 5) for value in embedding.std(0).tolist()],
+        "brightness_mean": float(brightness.mean()),
+        "brightness_std": float(brightness.std()),
+    }
+
+
+def _fingerprint(graph: onnx.ModelProto) -> str:
+    """Hash the weights: eight hex digits that differ when the network does."""
+    digest = hashlib.sha256()
+    for tensor in sorted(graph.graph.initializer, key=lambda tensor: tensor.name):
+        digest.update(tensor.SerializeToString())
+    return digest.hexdigest()[:8]
