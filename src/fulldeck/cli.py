@@ -115,7 +115,7 @@ def data_stats(folder: Path, out: Path | None) -> None:
 @click.option("--resume", type=PATH, default=None, help="A run folder that was interrupted, to go on with.")
 @click.option("--profile", is_flag=True, help="Write a PyTorch profiler trace and a table of the costliest operators.")
 def train(overrides: tuple[str, ...], resume: Path | None, profile: bool) -> None:
-    """Train a model. OVERRIDES are Hydra's: model=small data.dir=data/kaggle-cards trainer.max_epochs=3."""
+    """Train a model. OVERRIDES are Hydra's: model=small data.folder=data/kaggle-cards trainer.max_epochs=3."""
     from fulldeck.training.train import train as run_training
 
     click.echo(run_training(list(overrides), resume=resume, profile=profile).summary())
@@ -126,7 +126,7 @@ def train(overrides: tuple[str, ...], resume: Path | None, profile: bool) -> Non
 @click.argument("folder", metavar="DATA", type=PATH)
 @click.option("--out", type=PATH, default=None, help="Folder for report.html, metrics.json and the pictures.")
 def evaluate(model: Path, folder: Path, out: Path | None) -> None:
-    """Measure MODEL (an .onnx file, or "champion") on a labelled folder DATA."""
+    """Measure MODEL (an .onnx file, a run folder, or "champion") on a labelled folder DATA."""
     from fulldeck.training.evaluate import evaluate as run_evaluation
 
     click.echo(run_evaluation(model, folder, out).summary())

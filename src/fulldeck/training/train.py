@@ -10,6 +10,7 @@ import logging
 import platform
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -77,6 +78,7 @@ def train(overrides: list[str], *, resume: Path | None = None, profile: bool = F
     folder = resume or new_run_folder(Path(config.runs), config.name)
     checkpoint = folder / "checkpoints" / "last.ckpt" if resume else None
     _keep_memory()
+    _quiet_lightning()
     L.seed_everything(config.seed, workers=True, verbose=False)
     torch.set_float32_matmul_precision("high")
 
@@ -274,6 +276,14 @@ def profiler(folder: Path) -> Any:
         sort_by_key="self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total",
         schedule=torch.profiler.schedule(wait=2, warmup=2, active=6, repeat=1),
     )
+
+
+def _quiet_lightning() -> None:
+    """Let Lightning speak through our logging, at our level: on import it gives itself a handler and the level INFO."""
+    logging.getLogger("lightning").handlers.clear()
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")  # torch to Lightning, not to us
 
 
 def _keep_memory() -> None:
