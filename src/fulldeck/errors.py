@@ -6,7 +6,17 @@ class FulldeckError(Exception):
 
 
 class ImageError(FulldeckError):
-    """These bytes are no image that can be used."""
+    """These bytes are no image that can be used.
+
+    Attributes:
+        kind: The fault in a word, for programs: ``empty``, ``not_an_image``, ``unsupported`` (its decoder is not
+            installed), ``truncated``, ``damaged``, ``too_small``, ``too_many_pixels``, ``too_many_bytes``,
+            ``not_rgb`` (an array of another form), or ``unreadable`` (there is nothing to read at this path).
+    """
+
+    def __init__(self, message: str, kind: str = "unreadable") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class ModelError(FulldeckError):

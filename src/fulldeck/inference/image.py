@@ -1,7 +1,9 @@
 """From bytes that nobody vouches for to an upright RGB array: the one way in, for training, CLI and API alike.
 
-JPEG goes through OpenCV, which is the fastest; every other format through the one Pillow plugin that reads it. What an
-image would cost is read from its header before any pixel is decoded. Nothing here knows about models.
+JPEG goes through libjpeg-turbo by simplejpeg, which is the fastest and the only one here that tells of corrupt data:
+OpenCV and Pillow fill what cannot be decoded with grey or with noise and call it an image. Every other format goes
+through the one Pillow plugin that reads it. What an image would cost is read from its header before any pixel is
+decoded. Nothing here knows about models.
 """
 
 import os
@@ -9,10 +11,11 @@ import stat
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
 from fulldeck.errors import ImageError
@@ -25,6 +28,10 @@ MIN_SIDE = 8
 
 MAX_PIXELS = 100_000_000
 """Above this an image is taken for a decompression bomb: 100 megapixels are 300 MB once decoded."""
+
+MAX_SCANS = 100
+"""A progressive JPEG of more scans than this is taken for a bomb: each passes over all its pixels, even if it has but a
+few bytes. Encoders write about ten."""
 
 MAX_BYTES = 200_000_000
 """Files above this are not read at all."""
@@ -58,7 +65,10 @@ def read_bytes(path: str | Path) -> bytes:
             status = os.fstat(file.fileno())
             regular = stat.S_ISREG(status.st_mode)
             if regular and status.st_size > MAX_BYTES:
-                raise ImageError(f"{path}: the file has {status.st_size:,} bytes, more than the {MAX_BYTES:,} allowed")
+                raise ImageError(
+                    f"{path}: the file has {status.st_size:,} bytes, more than the {MAX_BYTES:,} allowed",
+                    "too_many_bytes",
+                )
             # A pipe or device has no size to look at first, and may never end.
             data = file.read() if regular else file.read(MAX_BYTES + 1)
     except FileNotFoundError:
@@ -71,11 +81,13 @@ def read_bytes(path: str | Path) -> bytes:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ImageError(f"{path}: it cannot be read ({reason})") from None
     if len(data) > MAX_BYTES:
-        raise ImageError(f"{path}: it has more than the {MAX_BYTES:,} bytes allowed")
+        raise ImageError(f"{path}: it has more than the {MAX_BYTES:,} bytes allowed", "too_many_bytes")
     return data
 
 
-def decode(data: bytes, name: str = "image", side: int | None = None) -> NDArray[np.uint8]:
+def decode(
+    data: bytes, name: str = "image", side: int | None = None, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
     """Decode an encoded image: JPEG, PNG, WebP, GIF (its first frame), BMP, TIFF, HEIC or AVIF.
 
     EXIF turns are applied; grey, CMYK, palette and 16-bit images become 8-bit RGB; transparency is laid on white.
@@ -86,21 +98,22 @@ def decode(data: bytes, name: str = "image", side: int | None = None) -> NDArray
         side: The side that the caller will :func:`resize` to, if it will. A JPEG six times as large or more is
             then decoded at a half, quarter or eighth of its scale, which is what makes photos of many megapixels
             cheap; a model sees no difference (under one grey level on average).
+        max_pixels: An image of more pixels than this is refused by its header.
 
     Returns:
         uint8 [H, W, 3], RGB, upright, contiguous.
 
     Raises:
-        ImageError: Empty, no image, truncated, smaller than :data:`MIN_SIDE` or larger than :data:`MAX_PIXELS`, or of
-            a format whose decoder is not installed.
+        ImageError: Empty, no image, truncated, damaged (a JPEG also where its decoder merely warns), smaller than
+            :data:`MIN_SIDE`, larger than ``max_pixels``, or of a format whose decoder is not installed.
     """
     if not data:
-        raise ImageError(f"{name}: the file is empty")
+        raise ImageError(f"{name}: the file is empty", "empty")
     if len(data) > MAX_BYTES:
-        raise ImageError(f"{name}: it has {len(data):,} bytes, more than the {MAX_BYTES:,} allowed")
+        raise ImageError(f"{name}: it has {len(data):,} bytes, more than the {MAX_BYTES:,} allowed", "too_many_bytes")
     if data.startswith(b"\xff\xd8\xff"):
-        return _decode_jpeg(data, name, side)
-    return _decode_with_pillow(data, name)
+        return _decode_jpeg(data, name, side, max_pixels)
+    return _decode_with_pillow(data, name, max_pixels)
 
 
 def from_pillow(image: "PillowImage", name: str = "image") -> NDArray[np.uint8]:
@@ -113,7 +126,7 @@ def from_pillow(image: "PillowImage", name: str = "image") -> NDArray[np.uint8]:
     try:
         return _rgb(image)
     except Exception as error:  # noqa: BLE001 - a lazy image decodes here, and plugins raise anything on broken bytes
-        raise ImageError(f"{name}: the {image.format or 'image'} is truncated or damaged ({_reason(error)})") from None
+        raise _damaged(name, image.format or "image", error) from None
 
 
 def checked(image: NDArray[Any], name: str = "image") -> NDArray[np.uint8]:
@@ -123,7 +136,9 @@ def checked(image: NDArray[Any], name: str = "image") -> NDArray[np.uint8]:
         ImageError: It is not uint8 [H, W, 3], or is too small.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ImageError(f"{name}: an array must be uint8 [H, W, 3] in RGB, not {image.dtype} {list(image.shape)}")
+        raise ImageError(
+            f"{name}: an array must be uint8 [H, W, 3] in RGB, not {image.dtype} {list(image.shape)}", "not_rgb"
+        )
     _check_size(image.shape[1], image.shape[0], name)
     return image
 
@@ -154,45 +169,62 @@ def _linear(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
-def _check_size(width: int, height: int, name: str) -> None:
+def _check_size(width: int, height: int, name: str, max_pixels: int = MAX_PIXELS) -> None:
     if width < MIN_SIDE or height < MIN_SIDE:
-        raise ImageError(f"{name}: {width}x{height} pixels are too few to see anything; it needs {MIN_SIDE} a side")
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"{name}: {width}x{height} pixels are more than the {MAX_PIXELS // 10**6} megapixels allowed")
+        raise ImageError(
+            f"{name}: {width}x{height} pixels are too few to see anything; it needs {MIN_SIDE} a side", "too_small"
+        )
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{name}: {width}x{height} pixels are more than the {max_pixels / 1e6:g} megapixels allowed",
+            "too_many_pixels",
+        )
 
 
-def _decode_jpeg(data: bytes, name: str, side: int | None) -> NDArray[np.uint8]:
-    width, height, channels, scan = _jpeg_header(data, name)
-    _check_size(width, height, name)
+def _decode_jpeg(data: bytes, name: str, side: int | None, max_pixels: int) -> NDArray[np.uint8]:
+    head = _jpeg_head(data, name)
+    width, height = head.width, head.height
+    _check_size(width, height, name, max_pixels)
     # In a scan 0xFF is always followed by 0x00 or a restart marker, so this finds the end and nothing else. libjpeg
     # itself would fill what is missing with grey and call it an image.
-    if data.find(b"\xff\xd9", scan) < 0:
-        raise ImageError(f"{name}: the JPEG is truncated; get the whole file")
-    if channels == 4:  # CMYK or YCCK, inverted or not: Pillow knows the difference
-        return _decode_with_pillow(data, name)
+    if data.find(b"\xff\xd9", head.scan) < 0:
+        raise ImageError(f"{name}: the JPEG is truncated; get the whole file", "truncated")
+    if data.count(b"\xff\xda", head.scan) > MAX_SCANS:
+        raise ImageError(
+            f"{name}: the JPEG has more than {MAX_SCANS} scans of its pixels; save it anew", "too_many_pixels"
+        )
+    if head.channels == 4:  # CMYK or YCCK, inverted or not: Pillow knows the difference
+        return _decode_with_pillow(data, name, max_pixels)
+    # libjpeg scales while it decodes. Three times the wanted side must be left, so that the resize that follows, not
+    # the decoder's coarser filter, decides what the model sees.
     shorter = min(width, height)
-    reduced = 0 if side is None else next((flag for times, flag in _REDUCED if shorter >= 3 * times * side), 0)
+    times = 1 if side is None else next((times for times in (8, 4, 2) if shorter >= 3 * times * side), 1)
+    wanted = {"min_height": -(-height // times), "min_width": -(-width // times)}
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | reduced)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise ImageError(f"{name}: the JPEG is damaged")
-    return image  # type: ignore[return-value]
+        return _turned(simplejpeg.decode_jpeg(data, "RGB", **wanted), head.turn)
+    except ValueError as error:
+        reason = _reason(error)
+    try:
+        simplejpeg.decode_jpeg(data, "RGB", **wanted, strict=False)
+    except ValueError:  # broken, or of a kind that TurboJPEG does not know (sampling 3x1, say) and libjpeg does
+        return _decode_with_pillow(data, name, max_pixels)
+    raise ImageError(f"{name}: the JPEG is damaged ({reason}); get the file again", "damaged")
 
 
-# libjpeg scales while it decodes. Three times the wanted side must be left, so that the resize that follows, not the
-# decoder's coarser filter, decides what the model sees. (IMREAD_REDUCED_COLOR_* holds the BGR flag; these hold none.)
-_REDUCED = (
-    (8, cv2.IMREAD_REDUCED_GRAYSCALE_8),
-    (4, cv2.IMREAD_REDUCED_GRAYSCALE_4),
-    (2, cv2.IMREAD_REDUCED_GRAYSCALE_2),
-)
+class _JpegHead(NamedTuple):
+    """What stands before the first scan; ``scan`` is where that starts, ``turn`` the EXIF orientation."""
+
+    width: int
+    height: int
+    channels: int
+    turn: int
+    scan: int
 
 
-def _jpeg_header(data: bytes, name: str) -> tuple[int, int, int, int]:
-    """Walk the segments before the first scan; return width, height, number of channels, and where the scan starts."""
+def _jpeg_head(data: bytes, name: str) -> _JpegHead:
+    """Walk the segments before the first scan."""
     frame = None
+    turn = 1
     position = 2
     for _ in range(10_000):  # a real file has some dozens
         position = data.find(b"\xff", position)  # libjpeg, too, skips what lies between segments
@@ -200,19 +232,35 @@ def _jpeg_header(data: bytes, name: str) -> tuple[int, int, int, int]:
         if position < 0 or len(head) < 4:
             break
         marker = head[1]
+        length = int.from_bytes(head[2:4], "big")
         if marker in {0x00, 0xFF}:  # fill bytes
             position += 1
         elif marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a length
             position += 2
         elif marker == 0xDA and frame is not None:
-            return (*frame, position + 2 + int.from_bytes(head[2:4], "big"))
+            return _JpegHead(*frame, turn, position + 2 + length)
         elif marker == 0xD9:
             break
         else:
             if marker in _FRAMES and len(head) == 10:
                 frame = (int.from_bytes(head[7:9], "big"), int.from_bytes(head[5:7], "big"), head[9])
-            position += 2 + int.from_bytes(head[2:4], "big")
-    raise ImageError(f"{name}: the JPEG is truncated or damaged: it ends before its pixels begin")
+            elif marker == 0xE1 and head[4:10] == b"Exif\0\0":
+                turn = _exif_turn(data[position + 10 : position + 2 + length])
+            position += 2 + length
+    raise ImageError(f"{name}: the JPEG is truncated or damaged: it ends before its pixels begin", "truncated")
+
+
+def _exif_turn(tiff: bytes) -> int:
+    """Read the orientation, 1 to 8, from an EXIF segment (EXIF 2.32, 4.6.4); 1 where there is none."""
+    order: Literal["little", "big"] = "little" if tiff[:2] == b"II" else "big"
+    first = int.from_bytes(tiff[4:8], order)
+    for entry in range(int.from_bytes(tiff[first : first + 2], order)):
+        at = first + 2 + 12 * entry
+        if len(tiff) < at + 12:
+            break
+        if int.from_bytes(tiff[at : at + 2], order) == 0x0112:
+            return int.from_bytes(tiff[at + 8 : at + 10], order)
+    return 1
 
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -256,29 +304,39 @@ def _format(data: bytes) -> str | None:
     return None
 
 
-def _decode_with_pillow(data: bytes, name: str) -> NDArray[np.uint8]:
+def _decode_with_pillow(data: bytes, name: str, max_pixels: int) -> NDArray[np.uint8]:
     kind = _format(data)
     if kind is None:
-        raise ImageError(f"{name}: this is no image that fulldeck reads (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF)")
+        raise ImageError(
+            f"{name}: this is no image that fulldeck reads (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF)",
+            "not_an_image",
+        )
     if kind == "WebP" and (size := _webp_size(data)):
-        _check_size(size[0], size[1], name)  # its decoder takes its memory on opening
+        _check_size(size[0], size[1], name, max_pixels)  # its decoder takes its memory on opening
     module, plugin = _PLUGINS[kind]
     try:
         opener: Any = getattr(import_module(module), plugin)
     except ImportError:
-        raise ImageError(f"{name}: {kind} needs a decoder that is not installed: pip install pillow-heif") from None
+        raise ImageError(
+            f"{name}: {kind} needs a decoder that is not installed: pip install pillow-heif", "unsupported"
+        ) from None
     if not getattr(import_module(module), "SUPPORTED", True):
-        raise ImageError(f"{name}: the installed Pillow cannot read {kind}: pip install --upgrade pillow")
+        raise ImageError(
+            f"{name}: the installed Pillow cannot read {kind}: pip install --upgrade pillow", "unsupported"
+        )
     try:
         with opener(BytesIO(data)) as image:
-            width, height = image.size
-            _check_size(width, height, name)
+            _check_size(*image.size, name, max_pixels)
             image.load()
             return _rgb(image)
     except ImageError:
         raise
     except Exception as error:  # noqa: BLE001 - the plugins raise anything on bytes that were made to break them
-        raise ImageError(f"{name}: the {kind} is truncated or damaged ({_reason(error)})") from None
+        raise _damaged(name, kind, error) from None
+
+
+def _damaged(name: str, kind: str, error: Exception) -> ImageError:
+    return ImageError(f"{name}: the {kind} is truncated or damaged ({_reason(error)})", "damaged")
 
 
 def _reason(error: Exception) -> str:
@@ -317,7 +375,7 @@ def _rgb(image: "PillowImage") -> NDArray[np.uint8]:
         pixels = np.asarray(white.convert("RGB"))
     else:
         pixels = np.asarray(image.convert("RGB"))
-    return np.ascontiguousarray(_turned(pixels, turn))
+    return _turned(pixels, turn)
 
 
 def _grey(values: NDArray[Any]) -> NDArray[np.uint8]:
@@ -339,11 +397,11 @@ def _turn(image: "PillowImage") -> int:
 
 
 def _turned(pixels: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
-    """Undo an EXIF orientation on [H, W, 3]; an unknown one changes nothing."""
+    """Undo an EXIF orientation on [H, W, 3]; an unknown one changes nothing. The result is contiguous."""
     if turn in {5, 6, 7, 8}:
         pixels = pixels.transpose(1, 0, 2)
     if turn in {2, 3, 6, 7}:
         pixels = pixels[:, ::-1]
     if turn in {3, 4, 7, 8}:
         pixels = pixels[::-1]
-    return pixels
+    return np.ascontiguousarray(pixels)
