@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import simplejpeg
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -320,6 +321,91 @@ def test_a_truncated_jpeg_with_a_thumbnail_inside_is_refused():
 
 def test_a_jpeg_with_something_behind_its_end_is_read():
     assert_like(images.decode(encoded(scene(), "JPEG", quality=90) + b"\0" * 1000), scene())
+
+
+def noise(height=96, width=64):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"restart_marker_blocks": 4}])
+@pytest.mark.parametrize("side", [None, 8])
+def test_a_jpeg_damaged_in_its_middle_is_refused_and_nothing_is_said_elsewhere(options, side, capfd):
+    data = bytearray(encoded(noise(), "JPEG", quality=90, **options))
+    images.decode(bytes(data))
+    middle = len(data) * 2 // 3
+    data[middle : middle + 400] = bytes(range(200)) * 2
+    # What the others make of it: an image.
+    assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) is not None
+    assert Image.open(io.BytesIO(data)).convert("RGB").size == (64, 96)
+    capfd.readouterr()
+    with pytest.raises(ImageError, match=r"card\.jpg: the JPEG is damaged .*get the file again") as caught:
+        images.decode(bytes(data), "card.jpg", side)
+    assert caught.value.kind == "damaged"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_jpeg_whose_sampling_only_libjpeg_knows_is_read():
+    grey = Image.fromarray(np.full((40, 48), 90, np.uint8))
+    data = bytearray(encoded(grey.convert("RGB"), "JPEG", subsampling=0, quality=100))
+    frame = data.index(b"\xff\xc0")
+    assert data[frame + 11] == 0x11
+    data[frame + 11] = 0x31  # luma thrice as dense as chroma in one direction: TurboJPEG has no name for it
+    with pytest.raises(ValueError, match="subsampling"):
+        simplejpeg.decode_jpeg(bytes(data))
+    assert images.decode(bytes(data)).shape == (40, 48, 3)
+
+
+def test_a_jpeg_of_too_many_scans_is_refused_before_it_is_decoded():
+    data = encoded(scene(), "JPEG", progressive=True)
+    images.decode(data)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    with pytest.raises(ImageError, match="more than 100 scans") as caught:
+        images.decode(data[:-2] + last * 100 + data[-2:])
+    assert caught.value.kind == "too_many_pixels"
+
+
+def test_the_limit_of_pixels_can_be_set():
+    for kind in ("JPEG", "PNG", "WEBP"):
+        data = encoded(scene(100, 100), kind)
+        assert images.decode(data, max_pixels=10_000).shape == (100, 100, 3)
+        with pytest.raises(ImageError, match=r"100x100 pixels are more than the 0\.009999 megapixels") as caught:
+            images.decode(data, max_pixels=9_999)
+        assert caught.value.kind == "too_many_pixels"
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"", "empty"),
+        (b"hello, I am a text", "not_an_image"),
+        (encoded(noise(), "JPEG")[:2000], "truncated"),
+        (b"\xff\xd8\xff\xe0", "truncated"),
+        (encoded(noise(), "PNG")[:2000], "damaged"),
+        (encoded(Image.new("RGB", (1, 1)), "PNG"), "too_small"),
+    ],
+)
+def test_an_error_says_by_its_kind_what_is_wrong(data, kind):
+    with pytest.raises(ImageError) as caught:
+        images.decode(data)
+    assert caught.value.kind == kind
+
+
+def test_kinds_of_other_errors(monkeypatch, tmp_path):
+    for call, kind in (
+        (lambda: images.load(tmp_path / "none.jpg"), "unreadable"),
+        (lambda: images.checked(np.zeros((9, 9), np.uint8)), "not_rgb"),
+    ):
+        with pytest.raises(ImageError) as caught:
+            call()
+        assert caught.value.kind == kind
+    monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
+    with pytest.raises(ImageError) as caught:
+        images.decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    assert caught.value.kind == "unsupported"
+    monkeypatch.setattr(images, "MAX_BYTES", 10)
+    with pytest.raises(ImageError) as caught:
+        images.decode(bytes(11))
+    assert caught.value.kind == "too_many_bytes"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 100), (100, 7)])

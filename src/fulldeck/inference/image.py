@@ -326,7 +326,8 @@ def _decode_with_pillow(data: bytes, name: str, max_pixels: int) -> NDArray[np.u
         )
     try:
         with opener(BytesIO(data)) as image:
-            _check_size(*image.size, name, max_pixels)
+            width, height = image.size
+            _check_size(width, height, name, max_pixels)
             image.load()
             return _rgb(image)
     except ImageError:
