@@ -9,7 +9,7 @@ from pathlib import Path
 from invoke.collection import Collection
 from invoke.context import Context
 from invoke.exceptions import Exit
-from invoke.tasks import task
+from invoke.tasks import call, task
 
 CODE = "src tests benchmarks tasks.py"
 COVERAGE_FLOOR = 85  # per cent of src/
@@ -59,9 +59,11 @@ def coverage(c: Context) -> None:
     c.run(f"pytest --cov --cov-report=term --cov-fail-under={COVERAGE_FLOOR}")
 
 
-@task(help={"verify": "write nothing, fail if a file differs from the lock"})
+@task(help={"verify": "write nothing, fail if the lock or a file is out of date"})
 def requirements(c: Context, verify: bool = False) -> None:
     """Write requirements.txt and requirements_dev.txt from uv.lock."""
+    if verify:
+        c.run("uv lock --check --quiet")
     for name, (header, options) in REQUIREMENTS.items():
         pins = c.run(f"{EXPORT} {options}", hide="out")
         text = (
@@ -88,14 +90,7 @@ def build(c: Context) -> None:
     c.run("uv build --quiet --clear")
 
 
-@task
-def verify_requirements(c: Context) -> None:
-    """Fail if uv.lock or the requirements files are not up to date."""
-    c.run("uv lock --check --quiet")
-    requirements(c, verify=True)
-
-
-@task(lint, types, verify_requirements, docs, coverage)
+@task(lint, types, call(requirements, verify=True), docs, coverage)
 def check(c: Context) -> None:
     """Run all checks: lint, types, requirements, docs, tests with coverage."""
 

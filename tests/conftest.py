@@ -1,7 +1,9 @@
 """A stand-in for a trained model: tiny, valid, deterministic, and without a trace of learning."""
 
+import contextlib
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,18 @@ from fulldeck.cards import LABELS
 from fulldeck.inference.model_file import METADATA_KEY, SCHEMA
 
 TINY_SIZE = 32
+NOBODY = 65534
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With FULLDECK_NO_SKIPS set, as in CI, a skipped test is a failure: there everything is to be there."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    if skipped and os.environ.get("FULLDECK_NO_SKIPS"):
+        reporter.write_line(f"{len(skipped)} tests were skipped, and FULLDECK_NO_SKIPS allows none", red=True)
+        for report in skipped:
+            reporter.write_line(f"  {report.nodeid}: {report.longrepr[2] if report.longrepr else ''}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def tiny_metadata(labels: Sequence[str] = LABELS, size: int = TINY_SIZE) -> dict[str, Any]:
@@ -117,3 +131,24 @@ def make_model(tmp_path: Path) -> Callable[..., Path]:
 def metadata() -> dict[str, Any]:
     """The metadata object of a tiny model, to be changed at will."""
     return tiny_metadata()
+
+
+@pytest.fixture
+def without_root() -> Callable[[Path], contextlib.AbstractContextManager[None]]:
+    """``with without_root(folder):`` runs what stands in it in that folder, without root's right to read everything."""
+    return _without_root
+
+
+@contextlib.contextmanager
+def _without_root(folder: Path) -> Iterator[None]:
+    if not hasattr(os, "geteuid"):
+        pytest.skip("permissions are POSIX's")
+    folder.chmod(0o755)
+    with contextlib.chdir(folder):
+        mine = os.geteuid()
+        if mine == 0:
+            os.seteuid(NOBODY)
+        try:
+            yield
+        finally:
+            os.seteuid(mine)
