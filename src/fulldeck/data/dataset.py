@@ -91,10 +91,14 @@ def _decode_all(folder: Path, size: int, array: Path, index: Path) -> None:
             return False
         return True
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        done = pool.map(decode, range(len(found)))
-        shown = track(done, f"decoding {folder}", len(found), transient=True, console=Console(stderr=True))
-        rows = [row for row, readable in enumerate(shown) if readable]
+    try:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            done = pool.map(decode, range(len(found)))
+            shown = track(done, f"decoding {folder}", len(found), transient=True, console=Console(stderr=True))
+            rows = [row for row, readable in enumerate(shown) if readable]
+    except BaseException:
+        part.unlink()  # a gigabyte that nobody would look for
+        raise
     if not rows:
         part.unlink()
         msg = f"none of the {len(found)} images in {folder} can be read"
@@ -237,17 +241,27 @@ class DeckDataModule(L.LightningDataModule):
         self._sets: dict[str, tuple[Images, NDArray[np.int64]]] = {}
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 - Lightning's signature
-        """Open the caches (decoding what is new) and split. Does nothing the second time."""
+        """Open the caches (decoding what is new) and split. Does nothing the second time.
+
+        Raises:
+            DataError: a dataset cannot be used, or there is too little of it to learn from.
+        """
         if self._sets:
             return
         folders = [split_folder(root, "train") for root in (self.folder, *self.extra)]
         caches = [open_cache(folder, self.stored_size, self.cache) for folder in folders]
         self.labels = tuple(sorted({label for cache in caches for label in cache.labels}))
         self.hashes = {str(root): cache.hash for root, cache in zip((self.folder, *self.extra), caches, strict=True)}
+        if len(self.labels) == 1:
+            msg = f"{self.folder} has one label, {self.labels[0]!r}; there is nothing to tell apart"
+            raise DataError(msg)
         images = Images(caches, self.labels, self.stored_size if self.augment else self.size)
         if self.validation is None:
             own = len(caches[0].rows)
             kept, held = hold_out(images.targets[:own], self.holdout, self.seed)
+            if len(kept) + len(images) - own == 0:
+                msg = f"no image is left to train on when {len(held)} of {self.folder} are held out; add images"
+                raise DataError(msg)
             self._sets["train"] = images, np.concatenate([kept, np.arange(own, len(images))])
             self._sets["validation"] = Images(caches, self.labels, self.size), held
             return
