@@ -7,9 +7,9 @@ Labels come from the folder names, whatever they are; nothing here knows about c
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lightning as L  # noqa: N812 - Lightning's own custom
@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fulldeck.data.augment import Augment, Strength, to_float
+from fulldeck.data.exclusion import read_exclusions
 from fulldeck.data.layout import find_images, split_folder
 from fulldeck.data.manifest import content_hash
 from fulldeck.errors import DataError, ImageError
@@ -76,6 +77,24 @@ def open_cache(folder: Path, size: int, where: Path) -> Cache:
     images: NDArray[np.uint8] = np.load(array, mmap_mode="r", allow_pickle=False)
     rows = np.array(entries["rows"], dtype=np.int64)
     return Cache(images, rows, tuple(entries["labels"]), tuple(entries["files"]), digest)
+
+
+def without(cache: Cache, excluded: Container[str]) -> Cache:
+    """Leave images out of a cache; what is stored, and its hash, stay as they are.
+
+    Args:
+        cache: the images.
+        excluded: their paths relative to the cache's folder.
+
+    Raises:
+        DataError: no image is left.
+    """
+    kept = [i for i, file in enumerate(cache.files) if file not in excluded]
+    if not kept:
+        msg = f"all {len(cache.files)} images are excluded; shorten the list that data.exclude names"
+        raise DataError(msg)
+    labels, files = (tuple(values[i] for i in kept) for values in (cache.labels, cache.files))
+    return replace(cache, rows=cache.rows[kept], labels=labels, files=files)
 
 
 def _decode_all(folder: Path, size: int, array: Path, index: Path) -> None:
@@ -207,6 +226,7 @@ class DeckDataModule(L.LightningDataModule):
         augment: how far the changes go; None for none.
         seed: of the held-out choice and of the order.
         cache: the folder for decoded images.
+        exclude: a list of images of ``folder`` to leave out, as ``fulldeck data audit --exclude-out`` writes it.
     """
 
     def __init__(
@@ -223,6 +243,7 @@ class DeckDataModule(L.LightningDataModule):
         augment: Strength | None = None,
         seed: int = 0,
         cache: Path = Path("data/cache"),
+        exclude: Path | None = None,
     ) -> None:
         super().__init__()
         self.folder = folder
@@ -236,6 +257,7 @@ class DeckDataModule(L.LightningDataModule):
         self.augment = Augment(augment) if augment else None
         self.seed = seed
         self.cache = cache
+        self.exclude = exclude
         self.labels: tuple[str, ...] = ()
         self.hashes: dict[str, str] = {}
         self._sets: dict[str, tuple[Images, NDArray[np.int64]]] = {}
@@ -249,7 +271,9 @@ class DeckDataModule(L.LightningDataModule):
         if self._sets:
             return
         folders = [split_folder(root, "train") for root in (self.folder, *self.extra)]
+        excluded = read_exclusions(self.exclude, self.folder) if self.exclude else frozenset()
         caches = [open_cache(folder, self.stored_size, self.cache) for folder in folders]
+        caches[0] = self._included(caches[0], folders[0], excluded)
         self.labels = tuple(sorted({label for cache in caches for label in cache.labels}))
         self.hashes = {str(root): cache.hash for root, cache in zip((self.folder, *self.extra), caches, strict=True)}
         if len(self.labels) == 1:
@@ -265,13 +289,22 @@ class DeckDataModule(L.LightningDataModule):
             self._sets["train"] = images, np.concatenate([kept, np.arange(own, len(images))])
             self._sets["validation"] = Images(caches, self.labels, self.size), held
             return
-        watched = open_cache(split_folder(self.folder, self.validation), self.stored_size, self.cache)
+        place = split_folder(self.folder, self.validation)
+        watched = self._included(open_cache(place, self.stored_size, self.cache), place, excluded)
         if unknown := sorted(set(watched.labels) - set(self.labels)):
             msg = f"{self.folder}/{self.validation} has labels that training has not: {', '.join(unknown)}"
             raise DataError(msg)
         held_out = Images([watched], self.labels, self.size)
         self._sets["train"] = images, np.arange(len(images))
         self._sets["validation"] = held_out, np.arange(len(held_out))
+
+    def _included(self, cache: Cache, place: Path, excluded: frozenset[str]) -> Cache:
+        """Leave out of a split, whose folder is ``place``, what the list names."""
+        split = place.relative_to(self.folder)
+        names = {file for file in cache.files if (split / file).as_posix() in excluded}
+        if names:
+            logger.info("%s of the %s images in %s are excluded", len(names), len(cache.files), place)
+        return without(cache, names) if names else cache
 
     def counts(self) -> dict[str, int]:
         """Say how many images each part has."""

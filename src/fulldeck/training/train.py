@@ -193,8 +193,15 @@ def data_module(config: DictConfig) -> DeckDataModule:
         msg = f"data.augment: {str(error).partition('() ')[2]}; its settings are {', '.join(Strength.__annotations__)}"
         raise ConfigError(msg) from error
     folder, extra, cache = Path(options.pop("folder")), options.pop("extra"), Path(options.pop("cache"))
+    exclude = options.pop("exclude", None)  # runs from before there was such a list have no such setting
     return DeckDataModule(
-        folder, extra=[Path(other) for other in extra], cache=cache, augment=strength, seed=config.seed, **options
+        folder,
+        extra=[Path(other) for other in extra],
+        cache=cache,
+        augment=strength,
+        seed=config.seed,
+        exclude=Path(exclude) if exclude else None,
+        **options,
     )
 
 
