@@ -195,15 +195,66 @@ def classify(paths: tuple[str, ...], as_json: bool, threshold: float | None, mod
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Port to listen on.")
 @click.option("--model", type=PATH, default=None, help="A model file in place of the shipped champion.")
-def serve(host: str, port: int, model: Path | None) -> None:
+@click.option("--keys", "keys_file", type=PATH, default=None, help="The file of API keys: see `fulldeck keys`.")
+@click.option("--open", "access", flag_value="open", default=None, help="Let everybody in, on any address.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default=None, help="How log lines look.")
+def serve(*, host: str, port: int, model: Path | None, keys_file: Path | None, access: Any, log_format: Any) -> None:
     """Serve the model over HTTP: POST images to /classify/, and see /docs for the rest.
 
-    Limits are set by environment variables: FULLDECK_MAX_FILES, FULLDECK_MAX_BODY_BYTES, FULLDECK_BODY_SECONDS,
-    FULLDECK_DRAIN_SECONDS, FULLDECK_WORKERS.
+    Asks for no key on 127.0.0.1, and does not start on an address that others reach without keys unless --open says
+    so. Limits are set by environment variables, FULLDECK_MAX_BODY_BYTES and others: see docs/serve.md.
     """
     from fulldeck.serving.server import run
 
-    run(host=host, port=port, model=model)
+    run(host=host, port=port, model=model, access=access, keys_file=keys_file, log_format=log_format)
+
+
+@main.group()
+def keys() -> None:
+    """Make, list and revoke the keys that `fulldeck serve` asks for."""
+
+
+_keys_file = click.option(
+    "--file",
+    type=PATH,
+    envvar="FULLDECK_KEYS_FILE",
+    required=True,
+    show_envvar=True,
+    help="The file of keys, which holds their hashes.",
+)
+
+
+@keys.command("add")
+@click.argument("name")
+@_keys_file
+def keys_add(name: str, file: Path) -> None:
+    """Make a key for NAME and show it, this once."""
+    from fulldeck.serving.keys import add
+
+    key = add(file, name)
+    click.echo("Keep this key: it cannot be shown again.", err=True)
+    click.echo(key)
+
+
+@keys.command("list")
+@_keys_file
+def keys_list(file: Path) -> None:
+    """List the keys: id, name, when made, when revoked."""
+    from fulldeck.serving.keys import read
+
+    for key in read(file):
+        click.echo(f"{key.id}  {key.created}  {f'revoked {key.revoked}' if key.revoked else 'in use':33}  {key.name}")
+
+
+@keys.command("revoke")
+@click.argument("key", metavar="ID_OR_NAME")
+@_keys_file
+def keys_revoke(key: str, file: Path) -> None:
+    """Close a key for good; a running service follows at once."""
+    from fulldeck.serving.keys import revoke
+
+    revoked = revoke(file, key)
+    click.echo(f"revoked {revoked.id} ({revoked.name})")
 
 
 @main.command()

@@ -135,4 +135,4 @@ def test_openapi_describes_the_bodies(client):
     references = set(re.findall("#/components/schemas/([A-Za-z]+)", client.get("/openapi.json").text))
     assert references <= names
     assert {"Classification", "ProblemBody", "BadFile"} <= references
-    assert set(post["responses"]) == {"200", "400", "408", "413", "415", "422", "503"}
+    assert set(post["responses"]) == {"200", "400", "401", "408", "413", "415", "422", "429", "503", "504"}

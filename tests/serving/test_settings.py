@@ -11,7 +11,7 @@ def test_the_environment_is_read_and_an_argument_goes_before_it(monkeypatch):
     monkeypatch.setenv("FULLDECK_MAX_FILES", "7")
     assert read_settings().model == Path("from-env.onnx")
     assert read_settings().max_files == 7
-    assert read_settings(Path("given.onnx")).model == Path("given.onnx")
+    assert read_settings(model=Path("given.onnx")).model == Path("given.onnx")
 
 
 @pytest.mark.parametrize("value", ["many", "0", "-3"])

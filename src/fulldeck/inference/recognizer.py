@@ -118,12 +118,13 @@ class Recognizer:
             predictions += self.predict(np.stack(batch))
         return predictions
 
-    def prepare(self, image: "Picture", name: str = "image") -> NDArray[np.uint8]:
+    def prepare(self, image: "Picture", name: str = "image", max_pixels: int = images.MAX_PIXELS) -> NDArray[np.uint8]:
         """Decode and resize one image to what the model takes.
 
         Args:
             image: As for :meth:`classify`.
             name: What error messages call it, where it is not a path.
+            max_pixels: Encoded bytes of more pixels than this are refused by their header.
 
         Returns:
             uint8 [S, S, 3], RGB.
@@ -132,7 +133,7 @@ class Recognizer:
             ImageError: The image cannot be read.
         """
         side = self.info.size
-        return images.resize(_pixels(image, name, side), side)
+        return images.resize(_pixels(image, name, side, max_pixels), side)
 
     def predict(self, batch: NDArray[np.uint8]) -> list[Prediction]:
         """Name a batch of prepared images.
@@ -153,9 +154,9 @@ class Recognizer:
         return Prediction(*best, best[1] >= self.threshold, tuple(Alternative(*other) for other in others))
 
 
-def _pixels(image: Any, name: str, side: int) -> NDArray[np.uint8]:
+def _pixels(image: Any, name: str, side: int, max_pixels: int) -> NDArray[np.uint8]:
     if isinstance(image, bytes | bytearray | memoryview):
-        return images.decode(bytes(image), name, side)
+        return images.decode(bytes(image), name, side, max_pixels)
     if isinstance(image, str | Path):
         return images.load(image, side)
     if isinstance(image, np.ndarray):

@@ -6,25 +6,33 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
 
 from fulldeck import __version__
 from fulldeck.serving import problems
+from fulldeck.serving.access import Rates
 from fulldeck.serving.context import RequestContext
 from fulldeck.serving.engine import Engine
+from fulldeck.serving.keys import KeyRing
+from fulldeck.serving.limits import Memory
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.routes import router
 from fulldeck.serving.schemas import BadFile, ProblemBody
 from fulldeck.serving.settings import Settings
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, keys: KeyRing | None = None) -> FastAPI:
     """The service as an ASGI app.
+
+    Args:
+        settings: its settings; ``access`` is not looked at, as that depends on the address.
+        keys: the keys one of which a request must bring; None to ask for none.
 
     The model loads in the background once the app starts, so that ``/health`` answers from the first moment and
     ``/ready`` tells when the model does. ``app.state.engine`` holds it.
     """
     metrics = Metrics()
-    engine = Engine(settings.model, settings.workers, metrics)
+    engine = Engine(settings, metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -47,8 +55,19 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.engine = engine
+    app.state.memory = Memory(settings.max_pending_bytes, metrics)
+    app.state.keys = keys
+    app.state.rates = Rates(settings.rate_per_second, settings.rate_burst)
     app.include_router(router)
-    app.add_middleware(RequestContext, metrics=metrics)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("Authorization", "Content-Type", "X-API-Key", "X-Request-ID"),
+            expose_headers=("Retry-After", "X-Request-ID"),
+        )
+    app.add_middleware(RequestContext, metrics=metrics, max_body_bytes=settings.max_body_bytes)
     problems.install(app)
     _describe_problems(app)
     return app

@@ -1,4 +1,8 @@
-"""What every request has, whatever its route: an id, a line in the log, a place in the metrics, safe headers."""
+"""What every request has, whatever its route: an id, a line in the log, a place in the metrics, safe headers.
+
+And a fitting end: a connection whose request was refused before its body was read may only go on if what is still to
+come is known and bounded, or it would be taken for the next request, or come for ever.
+"""
 
 import logging
 import re
@@ -10,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fulldeck.serving.logs import REQUEST_ID
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.problems import Problem, render
 
@@ -36,55 +41,100 @@ def _series(scope: Scope) -> tuple[str, str]:
     return method, "other" if route is None else route.rstrip("/") or "/"
 
 
+def _endless(headers: Headers, max_body_bytes: int) -> bool:
+    """Whether a body that nobody reads has no known end, one that is too far, or may never come."""
+    stated = headers.get("content-length", "")
+    return (
+        "transfer-encoding" in headers or "expect" in headers or (stated.isdecimal() and int(stated) > max_body_bytes)
+    )
+
+
+class _Exchange:
+    """One request and its answer, as they pass.
+
+    Attributes:
+        id: the request's id.
+        status: the answer's status, from the moment at which it goes out; 0 before.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        self.id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        self.status = 0
+        self._start = perf_counter()
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._close = _endless(headers, max_body_bytes)
+        scope.setdefault("state", {})["request_id"] = self.id
+
+    async def receive(self) -> Message:
+        """Pass the body on, and note its end."""
+        message = await self._receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            self._close = False
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass the answer on, with the headers that every answer has."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            docs = self._scope["path"].startswith("/docs")
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-ID"] = self.id
+            headers["X-Content-Type-Options"] = "nosniff"
+            headers["X-Frame-Options"] = "DENY"
+            headers["Referrer-Policy"] = "no-referrer"
+            headers["Content-Security-Policy"] = _OWN if docs else _NOTHING
+            if not docs:
+                headers["Cache-Control"] = "no-store"
+            if self._close:
+                headers["Connection"] = "close"
+        await self._send(message)
+
+    def log(self) -> None:
+        """Write its line, if anybody reads it."""
+        if not logger.isEnabledFor(logging.INFO):
+            return
+        fields = {
+            "method": self._scope["method"],
+            "path": self._scope["path"].encode("unicode_escape").decode(),  # not the query, which may hold a secret
+            "status": self.status,
+            "ms": round((perf_counter() - self._start) * 1000, 1),
+            "key": self._scope["state"].get("key_id"),
+        }
+        line = " ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
+        logger.info("%s id=%s", line, self.id, extra={"fields": fields})
+
+
 class RequestContext:
     """ASGI middleware around the whole app."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, max_body_bytes: int) -> None:
         self.app = app
         self.metrics = metrics
+        self.max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, under its id."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        start = perf_counter()
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
-        status = 0
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers["Referrer-Policy"] = "no-referrer"
-                headers["Content-Security-Policy"] = _OWN if scope["path"].startswith("/docs") else _NOTHING
-                if not scope["path"].startswith("/docs"):
-                    headers["Cache-Control"] = "no-store"
-            await send(message)
-
+        exchange = _Exchange(scope, receive, send, self.max_body_bytes)
+        token = REQUEST_ID.set(exchange.id)
         try:
-            await self.app(scope, receive, send_with_headers)
+            await self.app(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
-            status = CLIENT_CLOSED
+            exchange.status = CLIENT_CLOSED
         except Exception:
-            logger.exception("request failed id=%s", request_id)
-            if status:  # half an answer is out already: only the server can end it
+            logger.exception("request failed id=%s", exchange.id)
+            if exchange.status:  # half an answer is out already: only the server can end it
                 raise
             detail = "the service failed at this request; its log has the cause under this request id"
             problem = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", detail)
-            await render(request_id, problem)(scope, receive, send_with_headers)
+            await render(exchange.id, problem)(scope, exchange.receive, exchange.send)
         finally:
-            self.metrics.answered(*_series(scope), status)
-            logger.info(
-                "method=%s path=%s status=%d ms=%.1f id=%s",
-                scope["method"],
-                scope["path"].encode("unicode_escape").decode(),
-                status,
-                (perf_counter() - start) * 1000,
-                request_id,
-            )
+            self.metrics.answered(*_series(scope), exchange.status)
+            exchange.log()
+            REQUEST_ID.reset(token)

@@ -1,52 +1,69 @@
-"""Holds the model and does the work of a request off the event loop: decoding, then one batch of inference."""
+"""Holds the model and does the work of a request off the event loop: decode, then infer what was decoded as a batch."""
 
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http import HTTPStatus
-from pathlib import Path
-from typing import TypeVar
+from time import perf_counter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fulldeck.errors import ImageError, ModelError
-from fulldeck.inference.recognizer import Prediction, Recognizer
-from fulldeck.serving.faults import fault
+from fulldeck.inference.recognizer import CHUNK, Prediction, Recognizer
 from fulldeck.serving.limits import Upload
 from fulldeck.serving.metrics import Metrics
-from fulldeck.serving.problems import Problem, bad_files
+from fulldeck.serving.problems import Problem, bad_file, bad_files
+from fulldeck.serving.queue import Queue
 from fulldeck.serving.schemas import BadFile
+from fulldeck.serving.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_T = TypeVar("_T")
+PLACES_PER_WORKER = 2
+"""So many requests a thread are past the queue, so that a thread that is done finds the next one's images ready."""
+
+
+class _Job:
+    """Some of a request's files, for one thread.
+
+    Attributes:
+        start: the place of the first of them among the request's files.
+        uploads: the files.
+        decoding: the file that is being decoded, by its place among the request's, and since when; None while none is.
+        abandoned: nobody waits for it any more.
+    """
+
+    def __init__(self, start: int, uploads: list[Upload]) -> None:
+        self.start = start
+        self.uploads = uploads
+        self.decoding: tuple[int, float] | None = None
+        self.abandoned = False
 
 
 class Engine:
     """One model and the threads that work for it.
 
     Args:
-        model: a model file, or None for the shipped champion.
-        workers: the number of threads that decode and infer.
+        settings: the model's file, the number of threads, the limits of the queue and of decoding.
         metrics: where the stages are timed.
     """
 
-    def __init__(self, model: Path | None, workers: int, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.recognizer: Recognizer | None = None
         self.error: Exception | None = None
         self.settled = asyncio.Event()
-        self._model = model
+        self.queue = Queue(settings.workers * PLACES_PER_WORKER, settings.max_queue, settings.queue_seconds, metrics)
+        self._settings = settings
         self._metrics = metrics
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="fulldeck")
+        self._threads = ThreadPoolExecutor(settings.workers, thread_name_prefix="fulldeck")
 
     async def start(self) -> None:
         """Load the model and try it once; ``settled`` is set when it serves or when ``error`` tells why it does not."""
         try:
-            recognizer = await self._in_thread(partial(_load, self._model))
+            recognizer = await asyncio.get_running_loop().run_in_executor(self._threads, _load, self._settings)
             self._metrics.serving(recognizer.info)
             self.recognizer = recognizer
         except Exception as error:  # noqa: BLE001  (whatever it was, the server must learn that no model will come)
@@ -70,50 +87,103 @@ class Engine:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "not-ready", detail, headers={"Retry-After": "1"})
         return self.recognizer
 
-    async def classify(self, uploads: list[Upload]) -> list[Prediction]:
-        """Decode every file, then infer all of them as one batch.
+    async def classify(self, uploads: list[Upload], gone: Callable[[], Awaitable[object]]) -> list[Prediction]:
+        """Wait for a turn, then decode every file and infer all of them.
+
+        Args:
+            uploads: one or more files.
+            gone: returns when the client has left; its work is dropped then if it has not begun.
 
         Raises:
-            Problem: a file cannot be used; it names every such file.
+            Problem: a file cannot be used (it names every such file), or there was no turn.
+            ClientDisconnect: the client left before its turn.
         """
         recognizer = self.ready()
-        with self._metrics.stage("decode"):
-            images = await self._decode(recognizer, uploads)
-        with self._metrics.stage("infer"):
-            predictions = await self._in_thread(lambda: recognizer.classify(images))
+        with self._metrics.stage("queue"):
+            await self.queue.enter(gone)
+        size = min(CHUNK, math.ceil(len(uploads) / self._settings.workers))
+        jobs = [_Job(start, uploads[start : start + size]) for start in range(0, len(uploads), size)]
+        loop = asyncio.get_running_loop()
+        futures = [loop.run_in_executor(self._threads, partial(self._work, recognizer, job)) for job in jobs]
+        try:
+            await self._finish(jobs, futures)
+        finally:
+            # A thread cannot be stopped inside a decoder. The place is not free before the thread is.
+            for job in jobs:
+                job.abandoned = True
+            asyncio.gather(*futures, return_exceptions=True).add_done_callback(lambda _: self.queue.leave())
+        outcomes = [outcome for future in futures for outcome in future.result()]
+        self._refuse(outcome for outcome in outcomes if isinstance(outcome, BadFile))
+        predictions = [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
         self._metrics.predicted(predictions)
         return predictions
 
-    async def _decode(self, recognizer: Recognizer, uploads: list[Upload]) -> list[NDArray[np.uint8]]:
-        jobs = [self._in_thread(partial(_prepare, recognizer, index, upload)) for index, upload in enumerate(uploads)]
-        outcomes = await asyncio.gather(*jobs)
-        bad = [outcome for outcome in outcomes if isinstance(outcome, BadFile)]
+    async def _finish(self, jobs: list[_Job], futures: list[asyncio.Future[list[Prediction | BadFile]]]) -> None:
+        """Wait for all jobs.
+
+        Raises:
+            Problem: 422 decode-timeout, which names the files.
+        """
+        limit = self._settings.decode_seconds
+        pending = set(futures)
+        wait = limit
+        while pending:
+            _, pending = await asyncio.wait(pending, timeout=wait)
+            decoding = [job.decoding for job in jobs if job.decoding is not None]
+            ages = {index: perf_counter() - since for index, since in decoding}
+            wait = max(limit - max(ages.values(), default=0.0), 0.001)
+            uploads = [upload for job in jobs for upload in job.uploads]
+            self._refuse(
+                BadFile(
+                    file=uploads[index].name,
+                    index=index,
+                    status=HTTPStatus.UNPROCESSABLE_ENTITY,
+                    code="decode-timeout",
+                    detail=f"{uploads[index].name}: it did not decode within {limit:g} seconds: make it smaller",
+                )
+                for index, age in ages.items()
+                if age >= limit
+            )
+
+    def _work(self, recognizer: Recognizer, job: _Job) -> list[Prediction | BadFile]:
+        """Decode a job's files and infer them, in a thread; if one is bad, return the bad ones alone."""
+        batch = []
+        bad: list[Prediction | BadFile] = []
+        start = perf_counter()
+        for index, upload in enumerate(job.uploads, job.start):
+            if job.abandoned:
+                return []
+            job.decoding = (index, perf_counter())
+            try:
+                # Small at once, so that a request's photos never lie in memory together.
+                batch.append(recognizer.prepare(upload.data, upload.name, self._settings.max_pixels))
+            except ImageError as error:
+                bad.append(bad_file(error, upload.name, index))
+        job.decoding = None
+        decoded = perf_counter()
+        self._metrics.timed("decode", decoded - start)
+        if bad or job.abandoned:
+            return bad
+        predictions = recognizer.predict(np.stack(batch))
+        self._metrics.timed("infer", perf_counter() - decoded)
+        return [*predictions]
+
+    def _refuse(self, files: Iterable[BadFile]) -> None:
+        bad = list(files)
         for file in bad:
             self._metrics.refused(file.code)
         if bad:
             raise bad_files(bad)
-        return [outcome for outcome in outcomes if not isinstance(outcome, BadFile)]
-
-    async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
-def _prepare(recognizer: Recognizer, index: int, upload: Upload) -> NDArray[np.uint8] | BadFile:
-    """One file as the model takes it: small at once, so that a request's photos never lie in memory together."""
-    try:
-        return recognizer.prepare(upload.data, upload.name)
-    except ImageError as error:
-        status, code = fault(upload.data)
-        return BadFile(file=upload.name, index=index, status=status, code=code, detail=str(error))
-
-
-def _load(model: Path | None) -> Recognizer:
+def _load(settings: Settings) -> Recognizer:
     """The model, which has answered once, so that no user waits for its first run.
 
     Raises:
         ModelError: there is no such file, or it is no model, or its answer is none.
     """
-    recognizer = Recognizer(model, threads=1)  # requests run side by side, which is faster than one on all cores
+    # Requests run side by side, which is faster than one on all cores.
+    recognizer = Recognizer(settings.model, threads=1)
     size = recognizer.info.size
     prediction = recognizer.classify(np.full((size, size, 3), 127, np.uint8))
     if not math.isfinite(prediction.probability):

@@ -1,25 +1,28 @@
 """Reads the files out of a request's body, and stops at the first byte past a limit.
 
-The parts are gathered in memory: a body is at most ``max_body_bytes``, and an image must be whole to be decoded.
+The parts are gathered in memory: a body is at most ``max_body_bytes``, all together are at most ``max_pending_bytes``,
+and an image must be whole to be decoded.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from types import TracebackType
+from typing import Self
 
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.problems import Problem
 from fulldeck.serving.settings import Settings
 
 FIELDS = ("files", "file", "image")
 """The multipart fields that may carry images; ``files`` is the documented one."""
 
-_CLOSE = {"Connection": "close"}
-"""Sent where the body was not read to its end: what is still coming must not be taken for the next request."""
+ACCEPTED = "multipart/form-data, image/*"
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,57 @@ class Upload:
 
     name: str
     data: bytes
+
+
+class Memory:
+    """How many bytes of bodies lie in memory, over all requests.
+
+    Args:
+        limit: so many may.
+        metrics: where they are shown.
+    """
+
+    def __init__(self, limit: int, metrics: Metrics) -> None:
+        self.held = 0
+        self.limit = limit
+        self.metrics = metrics
+
+
+class Share:
+    """One request's part of the memory; it is given back on leaving the ``with``."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._held = 0
+
+    def take(self, count: int) -> None:
+        """Claim so many bytes more.
+
+        Raises:
+            Problem: 503 out-of-memory; all bodies together are too large now.
+        """
+        if self._memory.held + count > self._memory.limit:
+            self._memory.metrics.shed("out-of-memory")
+            raise Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "out-of-memory",
+                "the service holds as many bodies as it has memory for: try again in a second",
+                headers={"Retry-After": "1"},
+            )
+        self._hold(count)
+
+    def _hold(self, count: int) -> None:
+        self._held += count
+        self._memory.held += count
+        self._memory.metrics.pending_bytes.set(self._memory.held)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._hold(-self._held)
 
 
 @dataclass
@@ -85,7 +139,6 @@ class _Form:
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 "too-many-files",
                 f"a request may bring at most {self._max_files} files: send the others in another one",
-                headers=_CLOSE,
             )
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
@@ -103,10 +156,10 @@ def _text(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
-def _display_name(part: _Part, index: int) -> str:
+def _display_name(filename: str | None) -> str:
     """A name that can go into logs and answers: no folders, no control characters, at most 200 characters."""
-    base = (part.filename or "").replace("\\", "/").rpartition("/")[2]
-    return "".join(c for c in base if c.isprintable())[:200] or f"{part.field}[{index}]"
+    base = (filename or "").replace("\\", "/").rpartition("/")[2]
+    return "".join(c for c in base if c.isprintable())[:200]
 
 
 async def bounded_body(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
@@ -119,7 +172,6 @@ async def bounded_body(request: Request, max_bytes: int) -> AsyncIterator[bytes]
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "body-too-large",
         f"the body is larger than {max_bytes:,} bytes: send fewer or smaller images",
-        headers=_CLOSE,
     )
     stated = request.headers.get("content-length", "")
     if stated.isdecimal() and int(stated) > max_bytes:
@@ -132,33 +184,54 @@ async def bounded_body(request: Request, max_bytes: int) -> AsyncIterator[bytes]
         yield chunk
 
 
-async def read_uploads(request: Request, settings: Settings) -> list[Upload]:
-    """The images of a multipart request, in the order in which they were sent; at least one.
+async def read_uploads(request: Request, settings: Settings, share: Share) -> list[Upload]:
+    """The images of a request, in the order in which they were sent; at least one.
+
+    Args:
+        request: its body is one image (Content-Type image/*), or multipart/form-data.
+        settings: the limits.
+        share: what claims the memory that the body takes.
 
     Raises:
         Problem: 400 for a malformed body, 408 for one that does not come in time, 413 for one too large or with too
-            many files, 415 for another content type than multipart/form-data, 422 where there is no image field.
+            many files, 415 for another content type, 422 where there is no image field, 503 where memory is short.
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
-    if kind != b"multipart/form-data" or not options.get(b"boundary"):
-        raise Problem(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            "not-multipart",
-            "send the images as multipart/form-data in the field 'files': curl -F files=@card.jpg",
-            headers={"Accept-Post": "multipart/form-data"} | _CLOSE,
-        )
     try:
-        form = _Form(options[b"boundary"], settings.max_files)
         async with asyncio.timeout(settings.body_seconds):
-            async for chunk in bounded_body(request, settings.max_body_bytes):
-                form.write(chunk)
+            if kind.startswith(b"image/"):
+                return [await _read_image(request, settings, share)]
+            if kind == b"multipart/form-data" and options.get(b"boundary"):
+                return await _read_form(request, options[b"boundary"], settings, share)
     except TimeoutError:
         detail = f"the body did not arrive within {settings.body_seconds:g} seconds"
-        raise Problem(HTTPStatus.REQUEST_TIMEOUT, "body-timeout", detail, headers=_CLOSE) from None
+        raise Problem(HTTPStatus.REQUEST_TIMEOUT, "body-timeout", detail) from None
+    raise Problem(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        "unsupported-type",
+        "send one image as the body, with its own Content-Type (image/jpeg), or several as multipart/form-data in the "
+        "field 'files'",
+        headers={"Accept-Post": ACCEPTED},
+    )
+
+
+async def _read_image(request: Request, settings: Settings, share: Share) -> Upload:
+    data = bytearray()
+    async for chunk in bounded_body(request, settings.max_body_bytes):
+        share.take(len(chunk))
+        data += chunk
+    _, options = parse_options_header(request.headers.get("content-disposition"))
+    return Upload(_display_name(_text(options.get(b"filename", b""))) or "image", bytes(data))
+
+
+async def _read_form(request: Request, boundary: bytes, settings: Settings, share: Share) -> list[Upload]:
+    try:
+        form = _Form(boundary, settings.max_files)
+        async for chunk in bounded_body(request, settings.max_body_bytes):
+            share.take(len(chunk))
+            form.write(chunk)
     except FormParserError:
-        raise Problem(
-            HTTPStatus.BAD_REQUEST, "malformed-multipart", "the body is no multipart form", headers=_CLOSE
-        ) from None
+        raise Problem(HTTPStatus.BAD_REQUEST, "malformed-multipart", "the body is no multipart form") from None
     if not form.complete:
         detail = "the multipart body ends before its closing boundary"
         raise Problem(HTTPStatus.BAD_REQUEST, "malformed-multipart", detail)
@@ -168,12 +241,12 @@ async def read_uploads(request: Request, settings: Settings) -> list[Upload]:
 def _images(parts: list[_Part]) -> list[Upload]:
     """The parts that carry images. A form's file input that was left empty is no part at all."""
     sent = [part for part in parts if part.filename or (part.field in FIELDS and part.data)]
-    stray = [part for part in sent if part.field not in FIELDS]
-    if stray:
-        name = _display_name(stray[0], 0)
-        detail = f"{name} came in the field {stray[0].field!r}: send images in the field 'files'"
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "unknown-field", detail)
+    named = [(_display_name(part.filename) or f"{part.field}[{index}]", part) for index, part in enumerate(sent)]
+    for name, part in named:
+        if part.field not in FIELDS:
+            detail = f"{name} came in the field {part.field!r}: send images in the field 'files'"
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "unknown-field", detail)
     if not sent:
         detail = "no image came: send one or several in the field 'files'"
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "no-files", detail)
-    return [Upload(_display_name(part, index), bytes(part.data)) for index, part in enumerate(sent)]
+    return [Upload(name, bytes(part.data)) for name, part in named]

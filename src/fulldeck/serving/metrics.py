@@ -24,7 +24,7 @@ class Metrics:
         )
         self._stages = Histogram(
             "fulldeck_stage_seconds",
-            "Time of a /classify/ request's stages: read, decode, infer, total.",
+            "Time of a /classify/ request's stages: read, queue, decode, infer, total.",
             ("stage",),
             buckets=_SECONDS,
             registry=self.registry,
@@ -36,6 +36,14 @@ class Metrics:
         self._bad_files = Counter(
             "fulldeck_bad_files", "Files that could not be used.", ("code",), registry=self.registry
         )
+        self._shed = Counter(
+            "fulldeck_shed",
+            "Requests turned away for want of room or time, by code.",
+            ("code",),
+            registry=self.registry,
+        )
+        self.queued = Gauge("fulldeck_queued", "Requests that wait for a thread.", registry=self.registry)
+        self.pending_bytes = Gauge("fulldeck_pending_bytes", "Bytes of bodies in memory.", registry=self.registry)
         self.in_flight = Gauge("fulldeck_in_flight", "/classify/ requests in work.", registry=self.registry)
         self._ready = Gauge("fulldeck_ready", "1 when the model can answer.", registry=self.registry)
         self._model = Info("fulldeck_model", "The model that serves.", registry=self.registry)
@@ -51,7 +59,11 @@ class Metrics:
         try:
             yield
         finally:
-            self._stages.labels(name).observe(perf_counter() - start)
+            self.timed(name, perf_counter() - start)
+
+    def timed(self, stage: str, seconds: float) -> None:
+        """Note how long a stage took."""
+        self._stages.labels(stage).observe(seconds)
 
     def predicted(self, predictions: list[Prediction]) -> None:
         """Count predictions."""
@@ -59,6 +71,10 @@ class Metrics:
             self._predictions.labels(prediction.label).inc()
             if not prediction.accepted:
                 self._rejected.inc()
+
+    def shed(self, code: str) -> None:
+        """Count one request that was turned away for want of room or time."""
+        self._shed.labels(code).inc()
 
     def refused(self, code: str) -> None:
         """Count one file that could not be used."""

@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from fulldeck.errors import ImageError
 from fulldeck.serving.schemas import BadFile, ProblemBody
 
 MEDIA_TYPE = "application/problem+json"
@@ -38,6 +39,25 @@ class Problem(Exception):  # noqa: N818  (RFC 9457's own word)
         self.detail = detail
         self.files = files or []
         self.headers = headers
+
+
+_IMAGE_STATUSES = {
+    "not_an_image": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "unsupported": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "too_many_bytes": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+}
+"""Every other kind of image error is 422: the file is of a kind that we read, and cannot be used."""
+
+
+def bad_file(error: ImageError, name: str, index: int) -> BadFile:
+    """The entry of a file that is no usable image; its code is the error's kind."""
+    return BadFile(
+        file=name,
+        index=index,
+        status=_IMAGE_STATUSES.get(error.kind, HTTPStatus.UNPROCESSABLE_ENTITY),
+        code=error.kind.replace("_", "-"),
+        detail=str(error),
+    )
 
 
 def bad_files(files: list[BadFile]) -> Problem:
@@ -84,14 +104,20 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, on_problem)
 
 
-# A code and a sentence for each status that the description shows.
+# A code and a sentence for each status that the description shows; a file's name stands before a colon.
 _EXAMPLES = {
     400: ("malformed-multipart", "the multipart body ends before its closing boundary"),
+    401: ("no-key", "this service asks for a key: send it as `Authorization: Bearer KEY`"),
     408: ("body-timeout", "the body did not arrive within 30 seconds"),
     413: ("body-too-large", "the body is larger than 33,554,432 bytes: send fewer or smaller images"),
-    415: ("not-an-image", "notes.txt: this is no image that fulldeck reads"),
-    422: ("unreadable-image", "card.jpg: the JPEG is truncated; get the whole file"),
-    503: ("not-ready", "the model is still loading: try again in a second"),
+    415: (
+        "not-an-image",
+        "notes.txt: this is no image that fulldeck reads (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF)",
+    ),
+    422: ("truncated", "card.jpg: the JPEG is truncated; get the whole file"),
+    429: ("rate-limit", "this key has sent too many images: try again in 3 s"),
+    503: ("queue-full", "the service has as much to do as it can hold: try again in a second"),
+    504: ("request-timeout", "the request was not answered within 60 seconds"),
 }
 
 

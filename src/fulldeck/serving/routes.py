@@ -1,5 +1,8 @@
 """What can be asked of the service."""
 
+import asyncio
+from http import HTTPStatus
+from importlib.resources import files
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -7,10 +10,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from fulldeck import __version__
 from fulldeck.inference.recognizer import Prediction
+from fulldeck.serving.access import Rates, authenticated, within_rate
 from fulldeck.serving.engine import Engine
-from fulldeck.serving.limits import read_uploads
+from fulldeck.serving.limits import Memory, Share, Upload, read_uploads
 from fulldeck.serving.metrics import Metrics
-from fulldeck.serving.problems import documented
+from fulldeck.serving.problems import Problem, documented
 from fulldeck.serving.schemas import (
     Alternative,
     Classification,
@@ -27,8 +31,8 @@ router = APIRouter()
 
 _LINKS = {"classify": "/classify/", "docs": "/docs", "health": "/health", "metrics": "/metrics", "ready": "/ready"}
 
-# The body is read by limits.read_uploads, not by a FastAPI parameter, so its form is described here.
-_FILES_BODY: dict[str, Any] = {
+# The body is read by limits.read_uploads, not by a FastAPI parameter, so its forms are described here.
+_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
@@ -46,9 +50,20 @@ _FILES_BODY: dict[str, Any] = {
                         }
                     },
                 }
-            }
+            },
+            "image/*": {
+                "schema": {"type": "string", "format": "binary", "description": "One image as the body itself."},
+                "examples": {"card": {"summary": "A card to try it with", "externalValue": "/example.jpg"}},
+            },
         },
-    }
+    },
+    "x-codeSamples": [
+        {"lang": "Shell", "label": label, "source": f"curl {options} http://127.0.0.1:8000/classify/"}
+        for label, options in (
+            ("Several images", "-F files=@example.jpg -F files=@example.jpg"),
+            ("One image as the body", "-H 'Content-Type: image/jpeg' --data-binary @example.jpg"),
+        )
+    ],
 }
 
 
@@ -67,9 +82,22 @@ def _settings(request: Request) -> Settings:
     return settings
 
 
+def _memory(request: Request) -> Memory:
+    memory: Memory = request.app.state.memory
+    return memory
+
+
+def _rates(request: Request) -> Rates:
+    rates: Rates = request.app.state.rates
+    return rates
+
+
 TheEngine = Annotated[Engine, Depends(_engine)]
 TheMetrics = Annotated[Metrics, Depends(_metrics)]
 TheSettings = Annotated[Settings, Depends(_settings)]
+TheMemory = Annotated[Memory, Depends(_memory)]
+TheRates = Annotated[Rates, Depends(_rates)]
+TheKey = Annotated[str | None, Depends(within_rate)]
 
 
 @router.get("/", tags=["about"])
@@ -98,27 +126,62 @@ async def about(engine: TheEngine) -> Service:
 
 
 @router.post(
-    "/classify/", tags=["cards"], openapi_extra=_FILES_BODY, responses=documented(400, 408, 413, 415, 422, 503)
+    "/classify/",
+    tags=["cards"],
+    openapi_extra=_BODY,
+    responses=documented(400, 401, 408, 413, 415, 422, 429, 503, 504),
 )
 @router.post("/classify", include_in_schema=False)
-async def classify(request: Request, engine: TheEngine, metrics: TheMetrics, settings: TheSettings) -> Classification:
-    """Name the card on each image.
+async def classify(
+    request: Request,
+    *,
+    key: TheKey,
+    engine: TheEngine,
+    metrics: TheMetrics,
+    settings: TheSettings,
+    memory: TheMemory,
+    rates: TheRates,
+) -> Classification:
+    """Name the card on each image: several as `multipart/form-data`, or one as the body itself.
 
     `curl -F files=@one.jpg -F files=@two.png http://127.0.0.1:8000/classify/`
+
+    `curl -H 'Content-Type: image/jpeg' --data-binary @one.jpg http://127.0.0.1:8000/classify/`
 
     All files are answered, in their order, or none: if one cannot be used, the status is 4xx and `errors` names each
     such file. Where their faults differ, the status is 422 and each entry has its own.
     """
+
+    async def answer() -> tuple[list[Upload], list[Prediction]]:
+        with Share(memory) as share:
+            with metrics.stage("read"):
+                uploads = await read_uploads(request, settings, share)
+            if key is not None:
+                rates.take(key, len(uploads))
+            return uploads, await engine.classify(uploads, request.receive)
+
     with metrics.in_flight.track_inprogress(), metrics.stage("total"):
-        engine.ready()  # before the body is read: there is no use in sending it
-        with metrics.stage("read"):
-            uploads = await read_uploads(request, settings)
-        predictions = await engine.classify(uploads)
+        # Before the body is read, as there would be no use in sending it.
+        engine.ready()
+        engine.queue.check()
+        try:
+            async with asyncio.timeout(settings.request_seconds):
+                uploads, predictions = await answer()
+        except TimeoutError:
+            metrics.shed("request-timeout")
+            detail = f"the request was not answered within {settings.request_seconds:g} seconds"
+            raise Problem(HTTPStatus.GATEWAY_TIMEOUT, "request-timeout", detail) from None
         return Classification(
             model=_name(engine),
             request_id=request.state.request_id,
             predictions=[_answer(u.name, p) for u, p in zip(uploads, predictions, strict=True)],
         )
+
+
+@router.get("/example.jpg", include_in_schema=False)
+async def example() -> Response:
+    """A card to try the service with, which its description points to."""
+    return Response(files("fulldeck.serving").joinpath("example.jpg").read_bytes(), media_type="image/jpeg")
 
 
 @router.get("/health", tags=["operation"])
@@ -133,7 +196,13 @@ async def ready(engine: TheEngine) -> Readiness:
     return Readiness(status="ready", model=_name(engine))
 
 
-@router.get("/metrics", tags=["operation"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@router.get(
+    "/metrics",
+    tags=["operation"],
+    dependencies=[Depends(authenticated)],
+    response_class=Response,
+    responses=documented(401) | {200: {"content": {"text/plain": {}}}},
+)
 async def prometheus(metrics: TheMetrics) -> Response:
     """The figures for Prometheus."""
     return Response(generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,7 +1,7 @@
 """Runs the app in a process of its own: takes the port, starts, says where it listens, and drains at a signal."""
 
 import asyncio
-import logging
+import ipaddress
 import signal
 import socket
 from pathlib import Path
@@ -11,39 +11,53 @@ import click
 import uvicorn
 
 from fulldeck.errors import ConfigError, FulldeckError, ModelError
+from fulldeck.serving import logs
 from fulldeck.serving.app import create_app
 from fulldeck.serving.engine import Engine
-from fulldeck.serving.settings import read_settings
+from fulldeck.serving.keys import KeyRing
+from fulldeck.serving.protocol import bounded
+from fulldeck.serving.settings import Access, LogFormat, Settings, read_settings
 
-logger = logging.getLogger(__name__)
 
-
-def run(host: str, port: int, model: Path | None = None) -> None:
+def run(
+    host: str,
+    port: int,
+    *,
+    model: Path | None = None,
+    access: Access | None = None,
+    keys_file: Path | None = None,
+    log_format: LogFormat | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT, then let running requests end and return.
 
     Args:
         host: the address to listen on.
         port: the port; 0 for any free one, which the line at the start names.
         model: a model file; without it ``FULLDECK_MODEL``, and without that the shipped champion.
+        access: who may ask, in place of ``FULLDECK_ACCESS``.
+        keys_file: the file of keys, in place of ``FULLDECK_KEYS_FILE``.
+        log_format: how log lines look, in place of ``FULLDECK_LOG_FORMAT``.
 
     Raises:
-        ConfigError: the port is taken, or a setting cannot be used.
+        ConfigError: the port is taken, a setting cannot be used, or there is no key on a public address.
         ModelError: the model cannot be used.
     """
-    settings = read_settings(model)
+    settings = read_settings(model=model, access=access, keys_file=keys_file, log_format=log_format)
+    if settings.log_format == "json":
+        logs.write_json()
     listener = _listen(host, port)
-    app = create_app(settings)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            access_log=False,  # RequestContext has a line a request, with its id
-            log_config=None,  # the command line has set logging up
-            server_header=False,
-            lifespan="on",
-            ws="none",
-            timeout_graceful_shutdown=settings.drain_seconds,
-        )
+    app = create_app(settings, _keys(settings, listener.getsockname()[0]))
+    config = uvicorn.Config(
+        app,
+        http=bounded(settings),
+        access_log=False,  # RequestContext has a line a request, with its id
+        log_config=None,  # the command line has set logging up
+        server_header=False,
+        lifespan="on",
+        ws="none",
+        timeout_graceful_shutdown=settings.drain_seconds,
     )
+    server = uvicorn.Server(config)
 
     # uvicorn drains at these, and then raises them once more: a service that was asked to end has not failed.
     def end(_signal: int, _frame: FrameType | None) -> None:
@@ -52,12 +66,32 @@ def run(host: str, port: int, model: Path | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
 
-    asyncio.run(_serve(server, listener, app.state.engine))
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_serve(server, listener, app.state.engine))
     error = app.state.engine.error
     if isinstance(error, FulldeckError):
         raise error
     if error is not None:
         raise ModelError(f"the model cannot be loaded: {error}") from error
+
+
+def _keys(settings: Settings, address: str) -> KeyRing | None:
+    """The keys to ask for on this address; None where everybody may come.
+
+    Raises:
+        ConfigError: keys are to be asked for, and there is none.
+    """
+    if settings.access == "open" or (settings.access == "auto" and ipaddress.ip_address(address).is_loopback):
+        return None
+    if settings.keys_file is None:
+        raise ConfigError(
+            f"others can reach {address}, and there are no keys: make one with `fulldeck keys add NAME --file FILE` "
+            "and serve with --keys FILE; or let everybody in with --open"
+        )
+    ring = KeyRing(settings.keys_file)
+    if not ring.in_use():
+        raise ConfigError(f"{settings.keys_file}: no key in it is in use: make one with `fulldeck keys add NAME`")
+    return ring
 
 
 def _listen(host: str, port: int) -> socket.socket:

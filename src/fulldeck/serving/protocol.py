@@ -1,0 +1,130 @@
+"""HTTP/1.1 over one connection, as uvicorn speaks it, with the limits that lie before a request is one.
+
+uvicorn waits without end for a request's head, of any length; and it closes a connection in the face of a client that
+is still sending its body, which then never reads why.
+"""
+
+import asyncio
+import json
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from fulldeck.serving.settings import Settings
+
+LINGER_SECONDS = 2.0
+"""How long a client that was refused in the middle of its body may go on sending before the connection is cut."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol; :func:`bounded` gives it its settings."""
+
+    settings: Settings
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection, or refuse it at once where there are too many."""
+        super().connection_made(transport)
+        self._in_head = True
+        self._head_bytes = 0
+        self._deadline: asyncio.TimerHandle | None = None
+        self.lingering = False
+        self._socket = transport
+        self.transport = _Guarded(transport, self)  # type: ignore[assignment]
+        if len(self.connections) > self.settings.max_connections:
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too-many-connections", "the service has no connection left")
+        else:
+            self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, unless nothing is to be said to it any more."""
+        if self.lingering or self.transport.is_closing():
+            return
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > self.settings.max_header_bytes and not self.transport.is_closing():
+                most = f"a request's head may have {self.settings.max_header_bytes:,} bytes"
+                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", most)
+
+    def on_headers_complete(self) -> None:
+        """The head has come in time."""
+        self._in_head = False
+        self._head_bytes = 0
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The body has come; the next head may."""
+        self._in_head = True
+        super().on_message_complete()
+        self.cycle.more_body = False  # uvicorn leaves it where the answer went out before
+
+    def on_response_complete(self) -> None:
+        """Give the rest of the body, and the next head, as much time as a first head has."""
+        super().on_response_complete()
+        if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
+            self._wait_for_head()
+
+    def close(self) -> None:
+        """Close the connection; where a client was answered in the middle of its body, once it has read that."""
+        if self.cycle is not None and self.cycle.response_complete and self.cycle.more_body and not self.lingering:
+            self._linger()
+        else:
+            self._socket.close()
+
+    def _linger(self) -> None:
+        """Close for writing, and hear out for a while a client that still sends: cut off, it would read nothing."""
+        self.lingering = True
+        self._stop_waiting()
+        self._socket.write_eof()
+        self._socket.resume_reading()
+        self._deadline = self.loop.call_later(LINGER_SECONDS, self._socket.close)
+
+    def _wait_for_head(self) -> None:
+        self._stop_waiting()
+        self._deadline = self.loop.call_later(self.settings.header_seconds, self.close)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _refuse(self, status: HTTPStatus, code: str, detail: str) -> None:
+        """Answer what never became a request, and close."""
+        body = {"type": "about:blank", "title": status.phrase, "status": status, "code": code, "detail": detail}
+        content = json.dumps(body | {"request_id": "", "errors": []}).encode()
+        retry = "Retry-After: 1\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/problem+json\r\n"
+            f"Content-Length: {len(content)}\r\nConnection: close\r\n{retry}\r\n"
+        )
+        self._socket.write(head.encode() + content)
+        self._linger()
+
+
+class _Guarded:
+    """A connection's transport as uvicorn sees it: when it closes is the protocol's to decide."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: BoundedProtocol) -> None:
+        self._transport = transport
+        self._protocol = protocol
+
+    def close(self) -> None:
+        self._protocol.close()
+
+    def is_closing(self) -> bool:
+        return self._protocol.lingering or self._transport.is_closing()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+def bounded(settings: Settings) -> type[BoundedProtocol]:
+    """The protocol with these settings."""
+    return type("BoundedProtocol", (BoundedProtocol,), {"settings": settings})
