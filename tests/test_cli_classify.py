@@ -1,4 +1,5 @@
 import fcntl
+import io
 import json
 import os
 import pty
@@ -14,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from fulldeck.cli import main
 from fulldeck.inference.recognizer import Recognizer
@@ -166,15 +168,22 @@ COMMAND = [sys.executable, "-c", "from fulldeck.cli import main; main()", "class
 def test_native_libraries_keep_quiet(tiny_model, photos):
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
     jpeg = bytearray(cv2.imencode(".jpg", noise)[1].tobytes())
-    del jpeg[len(jpeg) // 2 : -1000]  # which makes libjpeg complain on file descriptor 2
+    del jpeg[len(jpeg) // 2 : -1000]
     (photos / "hurt.jpg").write_bytes(jpeg)
-    paths = ["photos/hurt.jpg", "nowhere.jpg"]
+    tiff = io.BytesIO()
+    Image.fromarray(noise).save(tiff, "TIFF", compression="tiff_adobe_deflate")
+    hurt = bytearray(tiff.getvalue())
+    hurt[1000:1100] = bytes(100)
+    (photos / "hurt.tif").write_bytes(hurt)  # of which libtiff complains on file descriptor 2
+    paths = ["photos/hurt.jpg", "photos/hurt.tif", "photos/red.png"]
     result = subprocess.run(
         [*COMMAND, "--model", tiny_model, *paths], capture_output=True, text=True, check=False, encoding="utf-8"
     )
     assert result.returncode == 1
-    assert result.stderr == "Error: nowhere.jpg: there is no such file\n"
-    assert "photos/hurt.jpg" in result.stdout
+    first, second = result.stderr.splitlines()
+    assert first.startswith("Error: photos/hurt.jpg: the JPEG is damaged")
+    assert second.startswith("Error: photos/hurt.tif: the TIFF is truncated or damaged")
+    assert "photos/red.png" in result.stdout
 
 
 def test_a_standard_output_that_knows_no_symbols(tiny_model, photos):
