@@ -29,27 +29,28 @@ def create_backbone(name: str, classes: int, *, pretrained: bool, **options: Any
     network and starts from the same bytes everywhere; other names ask timm's hub.
 
     Raises:
-        ConfigError: timm has no such network, or the hub cannot be reached.
+        ConfigError: timm has no such network, it does not know an option, or the hub cannot be reached.
     """
     if name not in timm.list_models():
         like = timm.list_models(f"*{name.split('.', maxsplit=1)[0][:12]}*")[:5]
         hint = f"; near it: {', '.join(like)}" if like else ""
         msg = f"timm has no network named {name!r}{hint}"
         raise ConfigError(msg)
-    if not pretrained:
-        return timm.create_model(name, num_classes=classes, **options)
-    if name == PACKAGED:
-        network = timm.create_model(name, num_classes=classes, **options)
-        _load_in_order(network, packaged_weights())
-        return network
+    from_hub = pretrained and name != PACKAGED
     try:
-        return timm.create_model(name, pretrained=True, num_classes=classes, **options)
+        network: nn.Module = timm.create_model(name, pretrained=from_hub, num_classes=classes, **options)
+    except TypeError as error:
+        msg = f"{name} cannot be built with {', '.join(options)}: {error}; take another model.backbone"
+        raise ConfigError(msg) from error
     except (OSError, RuntimeError) as error:
         msg = (
             f"the ImageNet weights of {name} cannot be had from the hub ({type(error).__name__}); connect to it, "
             f"take model.backbone={PACKAGED} (its weights are installed), or set model.pretrained=false"
         )
         raise ConfigError(msg) from error
+    if pretrained and name == PACKAGED:
+        _load_in_order(network, packaged_weights())
+    return network
 
 
 def _load_in_order(network: nn.Module, file: Path) -> None:
