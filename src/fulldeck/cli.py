@@ -111,6 +111,64 @@ def data_stats(folder: Path, out: Path | None) -> None:
     click.echo(stats(folder, out).summary())
 
 
+@data.command("audit")
+@click.argument("folder", type=PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print everything found as one JSON object.")
+@click.option(
+    "--page", type=PATH, default=None, help="The HTML page with the pictures [default: FOLDER-audit/audit.html]."
+)
+@click.option(
+    "--exclude-out", type=PATH, default=None, help="Write a list of images that data.exclude=FILE leaves out."
+)
+@click.option(
+    "--model",
+    type=PATH,
+    default=None,
+    help='Judge labels by this model\'s embedding (an .onnx file, or "champion") [default: ImageNet weights].',
+)
+@click.option("--no-labels", is_flag=True, help="Leave out what needs an embedding: doubtful labels, strange images.")
+def data_audit(
+    *, folder: Path, as_json: bool, page: Path | None, exclude_out: Path | None, model: Path | None, no_labels: bool
+) -> None:
+    """Find the faults of a labelled folder: unreadable files, copies, leaks, contradictions, wrong labels, outliers.
+
+    Exits with 0 if nothing is found, with 1 if something is, and with 2 if it could not look.
+    """
+    from fulldeck.data.audit import audit, page_path
+    from fulldeck.data.audit_report import table, write_page
+    from fulldeck.data.exclusion import write_exclusions
+
+    if no_labels and model:
+        raise click.UsageError("--no-labels needs no --model")
+    try:
+        if no_labels:
+            embedding = None
+        elif model:
+            from fulldeck.data.embedding import model_embedding
+
+            embedding = model_embedding(model)
+        else:
+            from fulldeck.training.embedding import imagenet_embedding
+
+            embedding = imagenet_embedding()
+        page = page or page_path(folder)
+        result = audit(folder, embedding)
+        write_page(result, page)
+        if exclude_out:
+            write_exclusions(exclude_out, result.exclusions())
+    except FulldeckError as error:
+        raise click.UsageError(str(error)) from error
+    if as_json:
+        click.echo(result.to_json())
+    else:
+        from rich.console import Console
+
+        Console().print(table(result))
+        click.echo(f"\nwritten: {page}" + (f" and {exclude_out}" if exclude_out else ""))
+    if result.findings:
+        raise SystemExit(1)
+
+
 @main.command(context_settings={"ignore_unknown_options": True})
 @click.argument("overrides", nargs=-1)
 @click.option("--resume", type=PATH, default=None, help="A run folder that was interrupted, to go on with.")

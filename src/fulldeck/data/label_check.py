@@ -1,0 +1,114 @@
+"""Labels that the other images contradict, and images that are like no other. Arrays in, indices out.
+
+Each image is judged by a linear probe that has not seen it, nor any copy of it: logistic regression on embeddings,
+cross-validated, with the copies of a picture always in one fold. Which labels are then in doubt is confident learning's
+business (Northcutt, Jiang and Chuang, "Confident Learning", 2021), as cleanlab has it.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FOLDS = 5
+NEIGHBOURS = 10
+STRANGE = 8.0
+"""An image is an outlier when its distance to its neighbours is this many deviations above the usual one."""
+_REGULARISATION = 0.01
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A label in doubt.
+
+    Attributes:
+        index: of the image.
+        given: the probability of the label it has.
+        suggested: the class it more likely is.
+        probability: of that class.
+    """
+
+    index: int
+    given: float
+    suggested: int
+    probability: float
+
+
+def out_of_fold(
+    features: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    *,
+    seed: int = 0,
+    track: Callable[[list[Any]], Iterable[Any]] = iter,
+) -> NDArray[np.float64]:
+    """Let a linear probe name each image from the others.
+
+    Args:
+        features: float32 [N, D].
+        targets: int64 [N], classes from 0 to C - 1.
+        groups: int64 [N]; images with the same number never judge each other.
+        seed: of the folds.
+        track: wraps the list of folds, to show how far it is.
+
+    Returns:
+        float64 [N, C], probabilities.
+    """
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - costs a second that only this check pays
+    from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415
+    from sklearn.pipeline import make_pipeline  # noqa: PLC0415
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+
+    probabilities = np.zeros((len(targets), int(targets.max()) + 1))
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    for rest, held in track(list(folds.split(features, targets, groups))):
+        probe = make_pipeline(StandardScaler(), LogisticRegression(C=_REGULARISATION, max_iter=200, tol=1e-3))
+        probe.fit(features[rest], targets[rest])
+        probabilities[np.ix_(held, probe.classes_)] = probe.predict_proba(features[held])
+    return probabilities
+
+
+def suspects(probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> list[Suspect]:
+    """Find labels in doubt, the worst first.
+
+    Args:
+        probabilities: float64 [N, C], out of fold.
+        targets: int64 [N], the labels.
+    """
+    from cleanlab.filter import find_label_issues  # noqa: PLC0415
+
+    ranked = find_label_issues(
+        targets, probabilities, filter_by="both", return_indices_ranked_by="self_confidence", n_jobs=1
+    )
+    return [
+        Suspect(
+            int(i),
+            float(probabilities[i, targets[i]]),
+            int(probabilities[i].argmax()),
+            float(probabilities[i].max()),
+        )
+        for i in ranked
+        if probabilities[i].argmax() != targets[i]
+    ]
+
+
+def strangers(features: NDArray[np.float32]) -> list[tuple[int, float]]:
+    """Find images that are far from all others, the farthest first.
+
+    Args:
+        features: float32 [N, D].
+
+    Returns:
+        (index, how many deviations its mean cosine distance to its nearest neighbours is above the median of all). The
+        deviation is the median absolute one, scaled as for a normal distribution, which outliers do not move.
+    """
+    from sklearn.neighbors import NearestNeighbors  # noqa: PLC0415 - costs a second that only this check pays
+
+    neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(features) - 1), metric="cosine").fit(features)
+    distances = neighbours.kneighbors()[0].mean(axis=1)
+    middle = np.median(distances)
+    spread = max(1.4826 * float(np.median(np.abs(distances - middle))), 1e-6)
+    deviations = (distances - middle) / spread
+    return [(int(i), float(deviations[i])) for i in np.argsort(-deviations) if deviations[i] > STRANGE]
