@@ -1,42 +1,24 @@
 """The real thing: ``fulldeck serve`` in a process of its own, on a free port of the loopback."""
 
 import asyncio
+import json
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from click.testing import CliRunner
+from real_server import FULLDECK, HEAD, PART, answer, connect, serving
 from sent_images import encoded, jpeg
 
 from fulldeck import Recognizer
-
-FULLDECK = Path(sys.executable).parent / "fulldeck"
-
-
-@contextmanager
-def serving(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    process = subprocess.Popen(
-        [FULLDECK, "serve", "--port", "0", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | environment,
-    )
-    try:
-        line = process.stdout.readline()
-        found = re.search(r"http://127\.0\.0\.1:\d+", line)
-        assert found, (line, process.stderr.read())
-        yield process, found[0]
-    finally:
-        process.kill()
-        process.communicate()
+from fulldeck.cli import main
+from fulldeck.serving.keys import add, read, revoke
 
 
 @pytest.fixture(scope="module")
@@ -67,15 +49,6 @@ def test_a_file_that_is_no_image_is_named(url):
     assert response.json()["errors"][0]["file"] == "notes.txt"
 
 
-HEAD = "POST /classify/ HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
-PART = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
-
-
-def connect(url: str) -> socket.socket:
-    host, port = url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=20)
-
-
 def test_a_body_that_states_too_large_a_length_is_answered_before_it_is_sent(url):
     with connect(url) as connection:
         connection.sendall(f"{HEAD}Content-Length: 20000000\r\n\r\n".encode())
@@ -90,18 +63,6 @@ def test_a_body_without_a_length_is_answered_once_it_is_too_large(url):
         assert connection.recv(65536).startswith(b"HTTP/1.1 413")
 
 
-def test_a_client_that_leaves_in_the_middle_does_no_harm(url):
-    with connect(url) as connection:
-        connection.sendall(f"{HEAD}Content-Length: 9999\r\n\r\n--b\r\n".encode())
-    assert httpx.post(f"{url}/classify/", files={"files": ("a.jpg", jpeg())}, timeout=20).status_code == 200
-
-
-def test_a_body_that_never_ends_is_given_up(tiny_model):
-    with serving("--model", str(tiny_model), FULLDECK_BODY_SECONDS="0.3") as (_, url), connect(url) as connection:
-        connection.sendall(f"{HEAD}Content-Length: 9999\r\n\r\n--b\r\n".encode())
-        assert connection.recv(65536).startswith(b"HTTP/1.1 408")
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_with_exit_code_0_and_it_was_quiet(tiny_model, number):
     with serving("--model", str(tiny_model)) as (process, url):
@@ -110,6 +71,28 @@ def test_a_signal_ends_it_with_exit_code_0_and_it_was_quiet(tiny_model, number):
         rest, errors = process.communicate(timeout=30)
         assert process.returncode == 0
         assert (rest, errors) == ("", "")
+
+
+def test_sigterm_lets_a_request_end_whose_body_is_still_coming(tiny_model):
+    body = PART + jpeg() + b"\r\n--b--\r\n"
+    with serving("--model", str(tiny_model)) as (process, url), connect(url) as connection, connect(url) as idle:
+        idle.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        idle.recv(65536)
+        connection.sendall(f"{HEAD}Content-Length: {len(body)}\r\n\r\n".encode() + body[:100])
+        while "fulldeck_in_flight 1.0" not in httpx.get(f"{url}/metrics", timeout=20).text:
+            pass
+        process.send_signal(signal.SIGTERM)
+        assert b"HTTP/1.1 2" not in answer(idle)  # who waits for nothing is let go
+        with pytest.raises(OSError):  # noqa: PT011, PT012  (refused, or reset: either way nobody listens any more)
+            for _ in range(100):
+                connect(url).close()
+                process.poll()
+        assert process.returncode is None
+        connection.sendall(body[100:])
+        received = answer(connection)
+        assert received.startswith(b"HTTP/1.1 200")
+        assert json.loads(received.partition(b"\r\n\r\n")[2])["predictions"][0]["file"] == "a"
+        assert process.wait(20) == 0
 
 
 def refused(*arguments: str, **environment: str) -> str:
@@ -144,3 +127,69 @@ def test_serving_loads_nothing_of_training():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# --- keys ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_public_address_needs_keys_or_a_word(tmp_path, monkeypatch):
+    keys = tmp_path / "keys"
+
+    def refused_by(*arguments: str) -> str:
+        result = CliRunner().invoke(main, ["serve", "--port", "0", *arguments])
+        assert result.exit_code == 1
+        return result.stderr
+
+    said = refused_by("--host", "0.0.0.0")
+    assert "--open" in said
+    assert "fulldeck keys add" in said
+    public = ("--host", "0.0.0.0", "--keys", str(keys))
+    assert "no such file of keys" in refused_by(*public)
+    add(keys, "me")
+    revoke(keys, "me")
+    assert "no key in it is in use" in refused_by(*public)
+    keys.write_text("something else\n")
+    assert "no file of keys" in refused_by(*public)
+    monkeypatch.setenv("FULLDECK_ACCESS", "keys")
+    assert "there are no keys" in refused_by()
+
+
+def test_a_public_address_that_is_open_on_purpose(tiny_model):
+    with serving("--host", "0.0.0.0", "--open", "--model", str(tiny_model)) as (_, url):
+        assert httpx.get(f"{url}/metrics", timeout=20).status_code == 200
+
+
+def test_on_loopback_no_key_is_asked_for_though_there_are_some(tiny_model, tmp_path):
+    add(tmp_path / "keys", "me")
+    with serving("--keys", str(tmp_path / "keys"), "--model", str(tiny_model)) as (_, url):
+        assert httpx.get(f"{url}/metrics", timeout=20).status_code == 200
+
+
+def test_keys_on_a_public_address_and_json_logs_without_secrets(tiny_model, tmp_path):
+    file = tmp_path / "keys"
+    mine, yours = add(file, "mine"), add(file, "yours")
+    arguments = ("--host", "0.0.0.0", "--log-format", "json", "--model", str(tiny_model))
+    with serving(*arguments, verbose="-vv", FULLDECK_KEYS_FILE=str(file)) as (process, url):
+
+        def ask(key: str | None, **headers: str) -> httpx.Response:
+            given = {} if key is None else {"Authorization": f"Bearer {key}"}
+            sent = {"Content-Type": "image/jpeg"} | given | headers
+            return httpx.post(f"{url}/classify/?key={key}", content=jpeg(), headers=sent, timeout=20)
+
+        assert ask(None).status_code == 401
+        assert ask(mine, **{"X-Request-ID": "the-first"}).status_code == 200
+        assert ask(mine + "x").status_code == 401
+        revoke(file, "mine")
+        assert ask(mine).status_code == 401
+        assert ask(yours).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=30)
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert {"time", "level", "logger", "message"} <= set.intersection(*map(set, lines))
+    (first,) = [line for line in lines if line.get("request_id") == "the-first" and "status" in line]
+    assert (first["method"], first["path"], first["status"]) == ("POST", "/classify/", 200)
+    assert first["key"] == read(file)[0].id
+    assert first["ms"] > 0
+    for key in (mine, yours):
+        assert key not in log
+        assert key.split("_", 2)[2] not in log

@@ -45,12 +45,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """Parse what came, unless nothing is to be said to it any more."""
         if self.lingering or self.transport.is_closing():
             return
+        self._head_bytes += len(data) if self._in_head else 0
         super().data_received(data)
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > self.settings.max_header_bytes and not self.transport.is_closing():
-                most = f"a request's head may have {self.settings.max_header_bytes:,} bytes"
-                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", most)
+        if self._in_head and self._head_bytes > self.settings.max_header_bytes and not self.transport.is_closing():
+            most = f"a request's head may have {self.settings.max_header_bytes:,} bytes"
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", most)
 
     def on_headers_complete(self) -> None:
         """The head has come in time."""
@@ -62,6 +61,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The body has come; the next head may."""
         self._in_head = True
+        self._head_bytes = 0  # what of the next head lies in this chunk goes free
         super().on_message_complete()
         self.cycle.more_body = False  # uvicorn leaves it where the answer went out before
 

@@ -9,6 +9,7 @@ from types import FrameType
 
 import click
 import uvicorn
+from fastapi import FastAPI
 
 from fulldeck.errors import ConfigError, FulldeckError, ModelError
 from fulldeck.serving import logs
@@ -45,29 +46,9 @@ def run(
     settings = read_settings(model=model, access=access, keys_file=keys_file, log_format=log_format)
     if settings.log_format == "json":
         logs.write_json()
-    listener = _listen(host, port)
-    app = create_app(settings, _keys(settings, listener.getsockname()[0]))
-    config = uvicorn.Config(
-        app,
-        http=bounded(settings),
-        access_log=False,  # RequestContext has a line a request, with its id
-        log_config=None,  # the command line has set logging up
-        server_header=False,
-        lifespan="on",
-        ws="none",
-        timeout_graceful_shutdown=settings.drain_seconds,
-    )
-    server = uvicorn.Server(config)
-
-    # uvicorn drains at these, and then raises them once more: a service that was asked to end has not failed.
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        server.should_exit = True
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
-
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(server, listener, app.state.engine))
+    with _listen(host, port) as listener:
+        app = create_app(settings, _keys(settings, listener.getsockname()[0]))
+        _run(app, settings, listener)
     error = app.state.engine.error
     if isinstance(error, FulldeckError):
         raise error
@@ -92,6 +73,30 @@ def _keys(settings: Settings, address: str) -> KeyRing | None:
     if not ring.in_use():
         raise ConfigError(f"{settings.keys_file}: no key in it is in use: make one with `fulldeck keys add NAME`")
     return ring
+
+
+def _run(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
+    config = uvicorn.Config(
+        app,
+        http=bounded(settings),
+        access_log=False,  # RequestContext has a line a request, with its id
+        log_config=None,  # the command line has set logging up
+        server_header=False,
+        lifespan="on",
+        ws="none",
+        timeout_graceful_shutdown=settings.drain_seconds,
+    )
+    server = uvicorn.Server(config)
+
+    # uvicorn drains at these, and then raises them once more: a service that was asked to end has not failed.
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_serve(server, listener, app.state.engine))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,0 +1,48 @@
+"""``fulldeck serve`` in a process of its own, on a free port of the loopback."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+FULLDECK = Path(sys.executable).parent / "fulldeck"
+
+HEAD = "POST /classify/ HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+PART = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
+
+
+@contextmanager
+def serving(*arguments: str, verbose: str = "", **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server that is ready, and its address; ``verbose`` may be -v or -vv."""
+    process = subprocess.Popen(
+        [FULLDECK, *filter(None, [verbose]), "serve", "--port", "0", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
+    )
+    try:
+        line = process.stdout.readline()
+        found = re.search(r"http://([0-9.]+:\d+)", line)
+        assert found, (line, process.stderr.read())
+        yield process, f"http://127.0.0.1:{found[1].rpartition(':')[2]}"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def connect(url: str) -> socket.socket:
+    host, port = url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def answer(connection: socket.socket) -> bytes:
+    """All that the server sends until it closes the connection."""
+    received = b""
+    while chunk := connection.recv(65536):
+        received += chunk
+    return received

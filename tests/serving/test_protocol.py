@@ -1,0 +1,146 @@
+"""What the server does with connections, by sockets that do what no client should."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import httpx
+import pytest
+from real_server import HEAD, PART, answer, connect, serving
+from sent_images import jpeg
+
+
+@pytest.fixture(scope="module")
+def url(tiny_model) -> Iterator[str]:
+    limits = {
+        "FULLDECK_MAX_BODY_BYTES": "500000",
+        "FULLDECK_MAX_HEADER_BYTES": "4096",
+        "FULLDECK_HEADER_SECONDS": "0.6",
+        "FULLDECK_BODY_SECONDS": "0.5",
+        "FULLDECK_MAX_CONNECTIONS": "30",
+    }
+    with serving("--model", str(tiny_model), **limits) as (_, address):
+        yield address
+
+
+def closes_after(connection: socket.socket) -> float:
+    start = time.perf_counter()
+    assert answer(connection) == b""
+    return time.perf_counter() - start
+
+
+def still_serves(url: str) -> bool:
+    response = httpx.post(f"{url}/classify/", content=jpeg(), headers={"Content-Type": "image/jpeg"}, timeout=20)
+    assert response.status_code == 200, response.text
+    return True
+
+
+def test_a_client_that_never_sends_a_head_is_cut_off(url):
+    with connect(url) as silent:
+        assert 0.3 < closes_after(silent) < 5
+
+
+def test_a_head_that_dribbles_is_cut_off_however_steadily(url):
+    with connect(url) as connection:
+        start = time.perf_counter()
+        connection.sendall(b"GET /health HTTP/1.1\r\n")
+        with suppress(OSError):  # a reset or a broken pipe: the other side is gone
+            while time.perf_counter() - start < 5:
+                connection.sendall(b"X: y\r\n")
+                time.sleep(0.05)
+        assert time.perf_counter() - start < 4
+
+
+def test_the_head_after_an_answer_has_no_more_time_than_the_first(url):
+    with connect(url) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        received = connection.recv(65536)
+        connection.sendall(b"GET /hea")
+        start = time.perf_counter()
+        received += answer(connection)
+        assert time.perf_counter() - start < 4  # uvicorn's own limit, of an idle connection, is five seconds
+        assert received.count(b"HTTP/1.1 ") == 1
+
+
+def test_an_endless_head_is_refused_by_its_size(url):
+    with connect(url) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X-Filler: 0123456789\r\n" * 300)
+        received = answer(connection)
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 431 ")
+    assert b"application/problem+json" in head
+    assert json.loads(body)["code"] == "head-too-large"
+    assert still_serves(url)
+
+
+def test_a_body_that_never_ends_is_given_up_and_its_client_told(url):
+    with connect(url) as connection:
+        connection.sendall(f"{HEAD}Content-Length: 9999\r\n\r\n--b\r\n".encode())
+        received = answer(connection)  # and the connection is not kept for the rest
+        assert received.startswith(b"HTTP/1.1 408")
+        assert b"body-timeout" in received
+
+
+def test_a_body_too_large_is_answered_though_the_client_still_sends(url):
+    # Cut off at once, it would get a reset while it writes, and never read why.
+    with connect(url) as connection:
+        connection.sendall(f"{HEAD}Content-Length: 3000000\r\n\r\n".encode())
+        for _ in range(30):
+            connection.sendall(bytes(100_000))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 413")
+
+
+def test_httpx_reads_why_its_large_body_was_refused(url):
+    for content in (bytes(5_000_000), iter([bytes(100_000)] * 50)):
+        response = httpx.post(f"{url}/classify/", content=content, headers={"Content-Type": "image/png"}, timeout=20)
+        assert response.status_code == 413
+        assert response.json()["code"] == "body-too-large"
+
+
+def test_a_connection_goes_on_after_a_refusal_whose_body_is_bounded(url):
+    with httpx.Client(base_url=url, timeout=20) as client:
+        refused = client.post("/classify/", content=bytes(300_000), headers={"Content-Type": "text/plain"})
+        assert refused.status_code == 415
+        assert "connection" not in refused.headers
+        assert client.get("/health").status_code == 200
+
+
+def test_connections_beyond_their_number_are_refused_at_once_and_the_slow_ones_soon_make_room(url):
+    slow = [connect(url) for _ in range(30)]
+    try:
+        with connect(url) as one_more:
+            start = time.perf_counter()
+            one_more.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            received = answer(one_more)
+            assert received.startswith(b"HTTP/1.1 503")
+            assert b"Retry-After: 1" in received
+            assert b"too-many-connections" in received
+            assert time.perf_counter() - start < 5
+        for connection in slow:
+            assert answer(connection) == b""
+    finally:
+        for connection in slow:
+            connection.close()
+    assert still_serves(url)
+
+
+def test_clients_that_vanish_in_the_middle_of_their_bodies_leave_nothing_behind(url):
+    for _ in range(20):
+        with connect(url) as connection:
+            connection.sendall(f"{HEAD}Content-Length: 400000\r\n\r\n".encode() + PART + bytes(10_000))
+    assert still_serves(url)
+    deadline = time.perf_counter() + 10
+    while (figures := httpx.get(f"{url}/metrics", timeout=20).text) and time.perf_counter() < deadline:
+        if "fulldeck_in_flight 0.0" in figures and "fulldeck_pending_bytes 0.0" in figures:
+            return
+        time.sleep(0.05)
+    raise AssertionError(figures)
+
+
+def test_what_is_no_http_is_refused(url):
+    with connect(url) as connection:
+        connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100))
+        assert answer(connection).startswith(b"HTTP/1.1 400")
+    assert still_serves(url)
