@@ -27,13 +27,18 @@ class Queue:
         self._seconds = seconds
         self._metrics = metrics
 
+    @property
+    def busy(self) -> bool:
+        """Whether every place is taken."""
+        return self._places.locked()
+
     def check(self) -> None:
         """Turn a request away at once where it would find the line full.
 
         Raises:
             Problem: 503 queue-full.
         """
-        if self._places.locked() and self.waiting >= self._max_waiting:
+        if self.busy and self.waiting >= self._max_waiting:
             raise self._shed("queue-full", "the service has as much to do as it can hold: try again in a second")
 
     async def enter(self, gone: Callable[[], Awaitable[object]]) -> None:
@@ -46,7 +51,7 @@ class Queue:
             Problem: 503 queue-full or queue-timeout.
             ClientDisconnect: the client left; nothing is to be done for it any more.
         """
-        if not self._places.locked():
+        if not self.busy:
             await self._places.acquire()
             return
         self.check()
