@@ -60,6 +60,40 @@ def test_several_images_are_answered_in_their_order_whatever_their_field(client,
     assert len(set(expected)) == 3
 
 
+@pytest.mark.parametrize("content_type", ["image/png", "image/*", "IMAGE/JPEG", "image/png; charset=binary"])
+def test_one_image_may_be_the_body_itself_whatever_kind_it_says(client, tiny_model, content_type):
+    response = client.post("/classify/", content=RED, headers={"Content-Type": content_type})
+    assert response.status_code == 200
+    (prediction,) = response.json()["predictions"]
+    assert prediction["file"] == "image"
+    assert prediction["label"] == Recognizer(tiny_model).classify(RED).label
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        ('attachment; filename="card.png"', "card.png"),
+        ("attachment; filename=../a.png", "a.png"),
+        ("inline", "image"),
+        ('x; filename=""', "image"),
+    ],
+)
+def test_an_image_as_the_body_may_bring_its_name(client, disposition, name):
+    headers = {"Content-Type": "image/png", "Content-Disposition": disposition}
+    assert client.post("/classify/", content=RED, headers=headers).json()["predictions"][0]["file"] == name
+    body = problem(client.post("/classify/", content=b"no", headers=headers), 415, "not-an-image")
+    assert body["errors"][0]["file"] == name
+    assert body["detail"].startswith(f"{name}: ")
+
+
+def test_an_image_as_the_body_has_the_same_limits(client):
+    headers = {"Content-Type": "image/png"}
+    problem(client.post("/classify/", content=b"", headers=headers), 422, "empty")
+    problem(client.post("/classify/", content=bytes(200_001), headers=headers), 413, "body-too-large")
+    problem(client.post("/classify/", content=iter([bytes(100_000)] * 3), headers=headers), 413, "body-too-large")
+    problem(client.post("/classify/", content=RED[:40], headers=headers), 422, "damaged")
+
+
 def test_the_path_without_its_last_slash_does_as_well(client):
     response = client.post("/classify", files={"files": ("card.png", RED)}, follow_redirects=False)
     assert response.status_code == 200
@@ -71,6 +105,7 @@ def test_the_path_without_its_last_slash_does_as_well(client):
         ("notes.txt", b"two of spades, says the text", 415, "not-an-image"),
         ("cut.jpg", jpeg()[:1500], 422, "truncated"),
         ("header.jpg", jpeg()[:10], 422, "truncated"),
+        ("hurt.jpg", jpeg()[:3000] + bytes(300) + jpeg()[3300:], 422, "damaged"),
         ("cut.png", RED[:20], 422, "damaged"),
         ("empty.jpg", b"", 422, "empty"),
         ("dot.png", encoded((1, 2, 3), size=(1, 1)), 422, "too-small"),
@@ -82,6 +117,19 @@ def test_a_file_that_cannot_be_used_is_named(client, name, data, status, code):
     assert (error["file"], error["index"], error["status"], error["code"]) == (name, 0, status, code)
     assert name in body["detail"]
     assert "Traceback" not in body["detail"]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_the_limit_of_pixels_is_a_setting(tiny_model, kind):
+    image = encoded((1, 2, 3), kind, (101, 100))
+    for most, status in ((10_100, 200), (10_099, 422)):
+        app = create_app(Settings(model=tiny_model, max_pixels=most))
+        with TestClient(app) as client:
+            client.portal.call(app.state.engine.settled.wait)
+            response = client.post("/classify/", files={"files": ("a", image)})
+            assert response.status_code == status
+    assert response.json()["code"] == "too-many-pixels"
+    assert response.json()["detail"].startswith("a: 101x100 pixels")
 
 
 @pytest.mark.parametrize("side", [12_000, 60_000])
@@ -155,6 +203,7 @@ def test_text_fields_are_allowed(client):
 @pytest.mark.parametrize("headers", [{}, {"Content-Type": "application/json"}, {"Content-Type": "multipart/form-data"}])
 def test_another_kind_of_body(client, headers):
     problem(client.post("/classify/", headers=headers, content=b"{}"), 415, "unsupported-type")
+    assert "image/*" in client.post("/classify/", headers=headers, content=b"{}").headers["accept-post"]
 
 
 @pytest.mark.parametrize("body", [b"", b"--xyz", b"no boundary at all", multipart(("files", "a.png", RED))[1][:-8]])

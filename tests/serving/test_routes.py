@@ -1,11 +1,13 @@
 import re
+import shlex
 
 import pytest
 from fastapi.testclient import TestClient
 from sent_images import encoded
 
-from fulldeck import __version__
+from fulldeck import Recognizer, __version__
 from fulldeck.cards import LABELS
+from fulldeck.inference.model_file import champion_path
 from fulldeck.serving.app import create_app
 from fulldeck.serving.settings import Settings
 
@@ -100,12 +102,31 @@ def test_two_apps_have_metrics_of_their_own(client, tiny_model):
     assert not any("/health" in key for key in figures(other))
 
 
+ORIGIN = {"Origin": "https://example.org"}
+PREFLIGHT = ORIGIN | {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+
+
 def test_safe_headers_and_no_cors(client):
-    headers = client.get("/health", headers={"Origin": "https://example.org"}).headers
+    headers = client.get("/health", headers=ORIGIN).headers
+    assert headers["x-frame-options"] == "DENY"
     assert headers["x-content-type-options"] == "nosniff"
     assert "default-src 'none'" in headers["content-security-policy"]
     assert "access-control-allow-origin" not in headers
     assert "server" not in headers
+    assert "access-control-allow-origin" not in client.options("/classify/", headers=PREFLIGHT).headers
+
+
+def test_cors_for_the_origins_that_the_setting_names(tiny_model):
+    client = TestClient(create_app(Settings(model=tiny_model, cors_origins="https://example.org, https://b.example")))
+    headers = client.get("/health", headers=ORIGIN).headers
+    assert headers["access-control-allow-origin"] == "https://example.org"
+    assert "X-Request-ID" in headers["access-control-expose-headers"]
+    assert headers["x-content-type-options"] == "nosniff"
+    preflight = client.options("/classify/", headers=PREFLIGHT)
+    assert preflight.status_code == 200
+    assert preflight.headers["access-control-allow-origin"] == "https://example.org"
+    other = client.get("/health", headers={"Origin": "https://example.com"})
+    assert "access-control-allow-origin" not in other.headers
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("GET", "/classify/", 405)])
@@ -128,6 +149,7 @@ def test_docs_load_nothing_from_elsewhere(client):
 def test_openapi_describes_the_bodies(client):
     described = client.get("/openapi.json").json()
     assert {"/", "/classify/", "/health", "/ready", "/metrics"} == set(described["paths"])
+    assert set(described["paths"]["/classify/"]["post"]["requestBody"]["content"]) == {"multipart/form-data", "image/*"}
     post = described["paths"]["/classify/"]["post"]
     form = post["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["properties"]["files"]["items"]["format"] == "binary"
@@ -136,3 +158,66 @@ def test_openapi_describes_the_bodies(client):
     assert references <= names
     assert {"Classification", "ProblemBody", "BadFile"} <= references
     assert set(post["responses"]) == {"200", "400", "401", "408", "413", "415", "422", "429", "503", "504"}
+
+
+@pytest.fixture
+def documented(client) -> dict:
+    return client.get("/openapi.json").json()["paths"]["/classify/"]["post"]
+
+
+def test_the_documented_image_is_one_that_the_service_names(client, documented):
+    (example,) = documented["requestBody"]["content"]["image/*"]["examples"].values()
+    image = client.get(example["externalValue"])
+    assert image.headers["content-type"] == "image/jpeg"
+    response = client.post("/classify/", content=image.content, headers={"Content-Type": image.headers["content-type"]})
+    assert response.status_code == 200
+
+
+def test_the_documented_commands_work_as_they_stand(client, documented):
+    image = client.get("/example.jpg").content
+    names = []
+    for sample in documented["x-codeSamples"]:
+        program, *words, address = shlex.split(sample["source"])
+        assert program == "curl"
+        path = address.removeprefix("http://127.0.0.1:8000")
+        sent = dict.fromkeys(words[::2]) | {"files": []}
+        for option, value in zip(words[::2], words[1::2], strict=True):
+            if option == "-F":
+                field, name = value.split("=@")
+                sent["files"].append((field, (name, image)))
+            sent[option] = value
+        headers = dict([sent["-H"].split(": ")]) if "-H" in sent else {}
+        content = image if sent.get("--data-binary") == "@example.jpg" else None
+        response = client.post(path, files=sent["files"] or None, content=content, headers=headers)
+        assert response.status_code == 200, sample
+        names.append([p["file"] for p in response.json()["predictions"]])
+    assert names == [["example.jpg", "example.jpg"], ["image"]]
+
+
+def test_the_documented_answer_is_of_the_form_that_comes(client, documented):
+    def form(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: form(inner) for key, inner in value.items()}
+        return [form(value[0])] if isinstance(value, list) else type(value)
+
+    example = documented["responses"]["200"]["content"]["application/json"]["example"]
+    real = client.post("/classify/", files={"files": ("example.jpg", client.get("/example.jpg").content)}).json()
+    assert form(example) == form(real)
+    assert example["predictions"][0]["file"] == "example.jpg"
+    assert {a["label"] for p in example["predictions"] for a in (p, *p["alternatives"])} <= set(LABELS)
+
+
+@pytest.mark.skipif(not champion_path().exists(), reason="no champion is shipped yet")
+def test_the_documented_answer_is_the_champions(documented):
+    image = TestClient(create_app(Settings())).get("/example.jpg").content
+    example = documented["responses"]["200"]["content"]["application/json"]["example"]
+    assert Recognizer().classify(image).label == example["predictions"][0]["label"]
+
+
+def test_the_documented_problem_with_a_file_is_the_one_that_comes(client, documented):
+    cut = encoded((1, 2, 3), "JPEG")
+    cut = cut[: cut.index(b"\xff\xda") + 30]
+    for status, name, data in (("415", "notes.txt", b"some notes"), ("422", "card.jpg", cut)):
+        example = documented["responses"][status]["content"]["application/problem+json"]["example"]
+        real = client.post("/classify/", files={"files": (name, data)}).json()
+        assert real | {"request_id": ""} == example | {"request_id": ""}

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from fulldeck.errors import ConfigError
-from fulldeck.serving.settings import read_settings
+from fulldeck.serving.settings import Settings, read_settings
 
 
 def test_the_environment_is_read_and_an_argument_goes_before_it(monkeypatch):
@@ -18,4 +18,24 @@ def test_the_environment_is_read_and_an_argument_goes_before_it(monkeypatch):
 def test_a_setting_that_cannot_be_used_is_named(monkeypatch, value):
     monkeypatch.setenv("FULLDECK_MAX_FILES", value)
     with pytest.raises(ConfigError, match=f"FULLDECK_MAX_FILES='{value}'"):
+        read_settings()
+
+
+def test_every_setting_is_in_the_documentation_with_its_default():
+    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
+    for name, field in Settings.model_fields.items():
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `FULLDECK_{name.upper()}` |")]
+        if isinstance(field.default, int | float):
+            assert f"| {field.default:g}" in row.replace(",", "") or f"| {field.default}" in row.replace(",", ""), row
+
+
+def test_origins_are_a_list_with_commas(monkeypatch):
+    monkeypatch.setenv("FULLDECK_CORS_ORIGINS", "https://a.example, https://b.example,")
+    assert read_settings().cors_origins == ("https://a.example", "https://b.example")
+
+
+@pytest.mark.parametrize(("name", "value"), [("ACCESS", "nobody"), ("MAX_PIXELS", "100000001"), ("LOG_FORMAT", "xml")])
+def test_a_word_or_number_that_is_none_of_the_allowed_is_named(monkeypatch, name, value):
+    monkeypatch.setenv(f"FULLDECK_{name}", value)
+    with pytest.raises(ConfigError, match=f"FULLDECK_{name}='{value}'"):
         read_settings()

@@ -67,6 +67,32 @@ _BODY: dict[str, Any] = {
 }
 
 
+_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            "application/json": {
+                "example": Classification(
+                    model=ModelName(name="tf_efficientnet_lite0", version="1"),
+                    request_id="9b1deb4d3b7d4bad9bdd2b0d7b3dcb6d",
+                    predictions=[
+                        FilePrediction(
+                            file="example.jpg",
+                            label="seven of hearts",
+                            probability=0.981,
+                            accepted=True,
+                            alternatives=[
+                                Alternative(label="eight of hearts", probability=0.012),
+                                Alternative(label="six of hearts", probability=0.003),
+                            ],
+                        )
+                    ],
+                ).model_dump()
+            }
+        }
+    }
+}
+
+
 def _engine(request: Request) -> Engine:
     engine: Engine = request.app.state.engine
     return engine
@@ -129,7 +155,7 @@ async def about(engine: TheEngine) -> Service:
     "/classify/",
     tags=["cards"],
     openapi_extra=_BODY,
-    responses=documented(400, 401, 408, 413, 415, 422, 429, 503, 504),
+    responses=_ANSWER | documented(400, 401, 408, 413, 415, 422, 429, 503, 504),
 )
 @router.post("/classify", include_in_schema=False)
 async def classify(
