@@ -7,7 +7,9 @@ import csv
 import ctypes
 import json
 import logging
+import math
 import platform
+import signal
 import sys
 import time
 import warnings
@@ -16,12 +18,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import lightning as L  # noqa: N812 - Lightning's own custom
 import torch
 from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import (
     Callback,
     EarlyStopping,
@@ -31,7 +35,6 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.profilers import PyTorchProfiler
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
@@ -43,6 +46,8 @@ from fulldeck.errors import ConfigError
 from fulldeck.provenance import commit
 from fulldeck.training.module import CardModule
 from fulldeck.training.pictures import draw_curves
+from fulldeck.training.profiler import Profiler
+from fulldeck.training.settings import check_settings
 
 logger = logging.getLogger(__name__)
 
@@ -70,10 +75,14 @@ def train(overrides: list[str], *, resume: Path | None = None, profile: bool = F
     """Train as the configuration says; with ``resume``, go on with an interrupted run as its own config says.
 
     Raises:
-        ConfigError: an override names nothing or has a wrong value, or there is nothing to resume.
+        ConfigError: an override names nothing or has a wrong value, there is nothing to resume, or the loss is lost.
         DataError: the dataset is not there or cannot be used.
+        KeyboardInterrupt: Ctrl-C; whatever epochs were finished can be resumed from.
     """
     started = time.monotonic()
+    if resume and overrides:
+        msg = f"{resume} goes on as its own config.yaml says; leave out {' '.join(overrides)}, or start a new run"
+        raise ConfigError(msg)
     config = load_config(resume) if resume else compose_config(overrides)
     folder = resume or new_run_folder(Path(config.runs), config.name)
     checkpoint = folder / "checkpoints" / "last.ckpt" if resume else None
@@ -84,37 +93,63 @@ def train(overrides: list[str], *, resume: Path | None = None, profile: bool = F
 
     data = data_module(config)
     data.setup()
+    if resume and data.hashes != json.loads((resume / "data.json").read_text(encoding="utf-8"))["hashes"]:
+        msg = f"the images have changed since {resume} began, so it cannot go on as it was; start a new run"
+        raise ConfigError(msg)
     options: Any = OmegaConf.to_container(config.model)
     module = CardModule(labels=data.labels, **options)
     if config.init and not resume:
         start_from(module, Path(config.init))
-    folder.mkdir(parents=True, exist_ok=True)
+    # Two of them, since Lightning's own save_last passes over the epochs that are not the best so far.
+    best = ModelCheckpoint(folder / "checkpoints", "best", monitor="val/loss", enable_version_counter=False)
+    last = ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False)
+    precision: Any = best_precision() if config.trainer.precision == "auto" else config.trainer.precision
+    try:
+        trainer = L.Trainer(
+            max_epochs=config.trainer.max_epochs,
+            accelerator=config.trainer.accelerator,
+            devices=config.trainer.devices,
+            precision=precision,
+            gradient_clip_val=config.trainer.gradient_clip or None,
+            callbacks=[best, last, *callbacks(config), *([Profiler(folder / "profile")] if profile else [])],
+            logger=CSVLogger(folder, name="logs"),  # one more version_N each time the run is taken up again
+            enable_progress_bar=config.trainer.progress and sys.stderr.isatty(),
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        msg = f"these trainer settings cannot be used here: {error}"
+        raise ConfigError(msg) from error
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"{folder} cannot be made ({error.strerror}); choose another place with runs=FOLDER"
+        raise ConfigError(msg) from error
     OmegaConf.save(config, folder / "config.yaml", resolve=True)
     _write_json(folder / "environment.json", environment())
     _write_json(folder / "data.json", {"hashes": data.hashes, "images": data.counts(), "labels": list(data.labels)})
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, data, ckpt_path=checkpoint)
+    except SystemExit:  # Lightning's answer to Ctrl-C, which it ignores from then on
+        signal.signal(signal.SIGINT, handler)
+        if (folder / "checkpoints" / "last.ckpt").is_file():
+            logger.warning("interrupted; go on with: fulldeck train --resume %s", folder)
+        raise KeyboardInterrupt from None
+    return record(folder, started)
 
-    keep = ModelCheckpoint(
-        folder / "checkpoints", "best", monitor="val/loss", save_last=True, save_top_k=1, enable_version_counter=False
-    )
-    precision: Any = best_precision() if config.trainer.precision == "auto" else config.trainer.precision
-    trainer = L.Trainer(
-        max_epochs=config.trainer.max_epochs,
-        accelerator=config.trainer.accelerator,
-        devices=config.trainer.devices,
-        precision=precision,
-        gradient_clip_val=config.trainer.gradient_clip or None,
-        callbacks=[keep, *callbacks(config)],
-        logger=CSVLogger(folder, name="logs"),  # one more version_N each time the run is taken up again
-        profiler=profiler(folder) if profile else None,
-        enable_progress_bar=config.trainer.progress and sys.stderr.isatty(),
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-    )
-    trainer.fit(module, data, ckpt_path=checkpoint)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
 
+def record(folder: Path, started: float) -> Run:
+    """Write metrics.csv, metrics.json and curves.png from what Lightning logged.
+
+    Args:
+        folder: the run.
+        started: when the training began, on the monotonic clock.
+
+    Raises:
+        ConfigError: the loss was never finite.
+    """
     rows = epochs(folder / "logs")
     with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["epoch", *sorted({key for row in rows for key in row} - {"epoch"})])
@@ -122,7 +157,11 @@ def train(overrides: list[str], *, resume: Path | None = None, profile: bool = F
         writer.writerows(rows)
     draw_curves(rows, folder / "curves.png")
     seconds = time.monotonic() - started
-    best = min(rows, key=lambda row: row["val/loss"])
+    finite = [row for row in rows if math.isfinite(row["val/loss"])]
+    if not finite:
+        msg = f"{folder}: val/loss was never finite, so nothing was learnt; train with a lower model.lr"
+        raise ConfigError(msg)
+    best = min(finite, key=lambda row: row["val/loss"])
     metrics = {key: value for key, value in best.items() if key.startswith(("train/", "val/"))}
     metrics |= {"best_epoch": int(best["epoch"]) + 1, "epochs": len(rows), "seconds": round(seconds, 1)}
     _write_json(folder / "metrics.json", metrics)
@@ -137,12 +176,14 @@ def compose_config(overrides: list[str]) -> DictConfig:
     """
     try:
         with initialize_config_module("fulldeck.configs", version_base="1.3"):
-            config = compose("train", overrides)
-        OmegaConf.resolve(config)
+            config, usual = compose("train", overrides), compose("train")
+        for composed in (config, usual):
+            OmegaConf.resolve(composed)
     except (HydraException, OmegaConfBaseException) as error:
         sentence = " ".join(str(error).split())
         msg = f"the configuration does not compose: {sentence}"
         raise ConfigError(msg) from error
+    check_settings(config, usual)
     return config
 
 
@@ -157,6 +198,7 @@ def load_config(folder: Path) -> DictConfig:
             f"{folder} is no run to resume: it needs config.yaml and checkpoints/last.ckpt (one epoch must be finished)"
         )
         raise ConfigError(msg)
+    read_checkpoint(folder / "checkpoints" / "last.ckpt")
     return DictConfig(OmegaConf.load(folder / "config.yaml"))
 
 
@@ -170,11 +212,29 @@ def start_from(module: CardModule, run: Path) -> None:
     if not checkpoint.is_file():
         msg = f"init={run} is no run to start from: {checkpoint} is not there"
         raise ConfigError(msg)
+    state = read_checkpoint(checkpoint)["state_dict"]
     try:
-        module.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
+        module.load_state_dict(state)
     except RuntimeError as error:
-        msg = f"init={run} holds another network, or other labels, than this configuration"
+        msg = f"{checkpoint} holds another network, or other labels, than this configuration"
         raise ConfigError(msg) from error
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """Read one of a run's checkpoints; nothing is unpickled but tensors and plain values.
+
+    Raises:
+        ConfigError: it is truncated, or no checkpoint.
+    """
+    try:
+        found = torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, UnpicklingError) as error:
+        msg = f"{file} cannot be read; it is truncated, or no checkpoint of `fulldeck train`"
+        raise ConfigError(msg) from error
+    if not isinstance(found, dict) or "state_dict" not in found:
+        msg = f"{file} is no checkpoint of `fulldeck train`"
+        raise ConfigError(msg)
+    return found
 
 
 def new_run_folder(runs: Path, name: str) -> Path:
@@ -271,18 +331,6 @@ def environment() -> dict[str, Any]:
         "command": sys.argv[1:],
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def profiler(folder: Path) -> Any:
-    """Make a PyTorch profiler that leaves a trace and a table of the costliest operators in RUN/profile."""
-    return PyTorchProfiler(
-        folder / "profile",
-        "operators",
-        export_to_chrome=True,
-        row_limit=25,
-        sort_by_key="self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total",
-        schedule=torch.profiler.schedule(wait=2, warmup=2, active=6, repeat=1),
-    )
 
 
 def _quiet_lightning() -> None:

@@ -1,0 +1,86 @@
+"""What a composed configuration may hold: Hydra takes any value, and a wrong one would fail far from where it was set.
+
+Names and kinds are read off the configuration without overrides; only ranges are written here.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from fulldeck.errors import ConfigError
+
+AT_LEAST = {
+    "seed": 0,
+    "data.size": 1,
+    "data.start_size": 1,
+    "data.stored_size": 1,
+    "data.batch_size": 1,
+    "data.holdout": 0,
+    "trainer.max_epochs": 1,
+    "trainer.patience": 1,
+}
+AT_MOST = {"seed": 2**32 - 1, "data.holdout": 1}
+_WHOLE = {"data.start_size"}  # null by default, so that its kind cannot be read off
+
+
+def check_settings(config: DictConfig, usual: DictConfig) -> None:
+    """Refuse names that do not exist and values of another kind than the usual ones.
+
+    Args:
+        config: a resolved configuration.
+        usual: the one that no override has touched.
+
+    Raises:
+        ConfigError: a name is unknown, a value is of a wrong kind or out of range.
+    """
+    usually = _flat(OmegaConf.to_container(usual))
+    for name, value in _flat(OmegaConf.to_container(config)).items():
+        if name not in usually:
+            group = any(other.startswith(f"{name}.") for other in usually)
+            if group and value is None:
+                continue  # switched off as a whole
+            msg = f"{name} is a group of settings, not {value!r}" if group else f"there is no setting {name}"
+            raise ConfigError(msg)
+        kind = "a whole number" if name in _WHOLE and value is not None else _wanted(usually[name])
+        if kind and not _FITS[kind](value):
+            msg = f"{name} is {kind}, not {value!r}"
+            raise ConfigError(msg)
+        if name in AT_LEAST and value is not None and value < AT_LEAST[name]:
+            msg = f"{name} is at least {AT_LEAST[name]}, not {value}"
+            raise ConfigError(msg)
+        if name in AT_MOST and value > AT_MOST[name]:
+            msg = f"{name} is at most {AT_MOST[name]}, not {value}"
+            raise ConfigError(msg)
+    if config.data.start_size is not None and config.data.start_size > config.data.size:
+        msg = f"data.start_size={config.data.start_size} is above data.size={config.data.size}; images grow, or stay"
+        raise ConfigError(msg)
+
+
+def _flat(tree: Any, path: str = "") -> dict[str, Any]:
+    """Name each leaf by its path: {"data": {"size": 160}} is {"data.size": 160}."""
+    if not isinstance(tree, dict):
+        return {path: tree}
+    leaves: dict[str, Any] = {}
+    for key, branch in tree.items():
+        leaves |= _flat(branch, f"{path}.{key}" if path else str(key))
+    return leaves
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_FITS: dict[str, Callable[[object], bool]] = {
+    "true or false": lambda value: isinstance(value, bool),
+    "a whole number": lambda value: _is_number(value) and isinstance(value, int),
+    "a number": _is_number,
+    "a list": lambda value: isinstance(value, list),
+    "a text": lambda value: isinstance(value, str) or _is_number(value),
+}
+
+
+def _wanted(usual: object) -> str | None:
+    """Say what kind of value a setting takes, by the usual one; None where that does not tell."""
+    kinds = {bool: "true or false", int: "a whole number", float: "a number", list: "a list", str: "a text"}
+    return kinds.get(type(usual))
