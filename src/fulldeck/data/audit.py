@@ -309,7 +309,7 @@ def _doubts(
     except ImageError as error:
         msg = f"{folder} has changed while it was looked at ({error}): run the audit again"
         raise DataError(msg) from error
-    features = np.stack(vectors)
+    features = label_check.compressed(np.stack([detail for detail, _ in vectors]))
 
     def track(folds: list[object]) -> Iterable[object]:
         return bar.track(folds, description="judging labels")
@@ -321,7 +321,7 @@ def _doubts(
         item, suggested = items[suspect.index], names[suspect.suggested]
         detail = f"called {item.label} ({suspect.given:.0%}), looks like {suggested} ({suspect.probability:.0%})"
         findings.append(Finding("label", (item.path,), detail, suggested=suggested, score=round(suspect.given, 6)))
-    for index, distance in label_check.strangers(features):
-        detail = f"it is like no other image: {distance:.0f} deviations farther from its neighbours than is usual"
+    for index, distance in label_check.strangers(np.stack([whole for _, whole in vectors])):
+        detail = f"it is like no other image: {distance:.1f} deviations farther from its neighbours than is usual"
         findings.append(Finding("outlier", (items[index].path,), detail, score=round(distance, 3)))
     return findings, accuracy, []

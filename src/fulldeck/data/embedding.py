@@ -26,13 +26,14 @@ class Embedding:
     Attributes:
         name: what it is, for people.
         size: side S of the pictures that it takes, in pixels.
-        run: from uint8 [N, S, S, 3] RGB to float32 [N, D].
+        run: from uint8 [N, S, S, 3] RGB to two float32 [N, D], [N, E]: what tells labels apart, and what tells things
+            of one kind from things of another. They may be the same.
         learned: content hash of the images and labels it was trained on, or None where it knows none of ours.
     """
 
     name: str
     size: int
-    run: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    run: Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.float32]]]
     learned: str | None = None
 
 
@@ -47,25 +48,25 @@ def model_embedding(model: Path) -> Embedding:
     """
     classifier = Classifier(champion_path() if str(model) == "champion" else model)
     info = classifier.info
-    return Embedding(
-        f"{info.name} {info.version} in {classifier.path.name}",
-        info.size,
-        lambda batch: classifier.run(batch)[1],
-        info.data_hash,
-    )
+
+    def run(batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        _, vectors = classifier.run(batch)
+        return vectors, vectors
+
+    return Embedding(f"{info.name} {info.version} in {classifier.path.name}", info.size, run, info.data_hash)
 
 
-def embed(files: Iterable[Path], embedding: Embedding) -> Iterator[NDArray[np.float32]]:
+def embed(files: Iterable[Path], embedding: Embedding) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Embed image files, which must be readable.
 
     Yields:
-        float32 [D] for each file, in order.
+        float32 [D] and [E] for each file, in order.
 
     Raises:
         ImageError: a file has become unreadable.
     """
     waiting = iter(files)
+    size = embedding.size
     while some := list(islice(waiting, BATCH)):
-        yield from embedding.run(
-            np.stack([image.resize(image.load(file, embedding.size), embedding.size) for file in some])
-        )
+        batch = np.stack([image.resize(image.load(file, size), size) for file in some])
+        yield from zip(*embedding.run(batch), strict=True)
