@@ -3,7 +3,6 @@
 Each step calls what its own command calls, so that what works here works there.
 """
 
-import logging
 import time
 import warnings
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from fulldeck.training.evaluate import evaluate
 from fulldeck.training.export import export
 from fulldeck.training.train import train
 
-DECKS = 40
+DECKS = 72
 SHOWN = 8
 """How many pictures of the test split are classified in the table at the end."""
 
@@ -78,7 +77,6 @@ def quickstart(out: Path, *, seed: int = 0, overrides: Sequence[str] = (), decks
     """
     started = time.monotonic()
     console = Console(stderr=True)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning|torch")
 
     data = out / "decks"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,18 +67,16 @@ def render(out: Path, *, decks: int, per_card: int, seed: int) -> Rendered:
     drawn = 0
     console = Console(stderr=True)
     columns = (TextColumn("drawing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # Threads are enough: almost all of the time goes by in OpenCV and NumPy, which let the others run.
+    pool = ThreadPoolExecutor(os.cpu_count())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("drawing", total=decks * len(LABELS))
-        for index in range(decks):
-            style = rendered_style(seed, index)
-            logger.info("deck %d of %d: %s, for %s", index + 1, decks, style.name, deck_split(index))
-            for label in LABELS:
-                folder = out / deck_split(index) / label
-                missing = [n for n in range(per_card) if not (folder / _name(index, n)).exists()]
-                drawn += len(missing)
-                for n, data in zip(missing, _pictures(label, style, [(seed, index, n) for n in missing]), strict=True):
-                    _write(folder / _name(index, n), data)
+        task = progress.add_task("drawing", total=decks)
+        try:
+            for count in pool.map(lambda index: _draw(out, seed, index, per_card), range(decks)):
+                drawn += count
                 progress.advance(task)
+        finally:
+            pool.shutdown(cancel_futures=True)
     return Rendered(out, counts, decks * len(LABELS) * per_card, drawn)
 
 
@@ -91,6 +91,20 @@ def rendered_style(seed: int, index: int) -> DeckStyle:
     """The style of a rendered deck. Each split goes through all base styles in turn, so that few decks cover many."""
     place = sum(deck_split(i) == deck_split(index) for i in range(index))
     return deck_style(seed, index, base_style(seed, place))
+
+
+def _draw(out: Path, seed: int, index: int, per_card: int) -> int:
+    """Draw what is missing of one deck; return how many pictures that was."""
+    style = rendered_style(seed, index)
+    logger.info("deck %d: %s, for %s", index, style.name, deck_split(index))
+    drawn = 0
+    for label in LABELS:
+        folder = out / deck_split(index) / label
+        missing = [n for n in range(per_card) if not (folder / _name(index, n)).exists()]
+        for n, data in zip(missing, _pictures(label, style, [(seed, index, n) for n in missing]), strict=True):
+            _write(folder / _name(index, n), data)
+        drawn += len(missing)
+    return drawn
 
 
 def _pictures(label: str, style: DeckStyle, keys: list[tuple[int, int, int]]) -> Iterator[bytes]:
