@@ -135,7 +135,7 @@ def data_audit(
     Exits with 0 if nothing is found, with 1 if something is, and with 2 if it could not look.
     """
     from fulldeck.data.audit import audit, page_path
-    from fulldeck.data.audit_report import table, write_page
+    from fulldeck.data.audit_report import show, write_page
     from fulldeck.data.exclusion import write_exclusions
 
     if no_labels and model:
@@ -161,9 +161,7 @@ def data_audit(
     if as_json:
         click.echo(result.to_json())
     else:
-        from rich.console import Console
-
-        Console().print(table(result))
+        show(result)
         click.echo(f"\nwritten: {page}" + (f" and {exclude_out}" if exclude_out else ""))
     if result.findings:
         raise SystemExit(1)

@@ -321,7 +321,7 @@ def _doubts(
         item, suggested = items[suspect.index], names[suspect.suggested]
         detail = f"called {item.label} ({suspect.given:.0%}), looks like {suggested} ({suspect.probability:.0%})"
         findings.append(Finding("label", (item.path,), detail, suggested=suggested, score=round(suspect.given, 6)))
-    for index, distance in label_check.strangers(np.stack([whole for _, whole in vectors])):
-        detail = f"it is like no other image: {distance:.1f} deviations farther from its neighbours than is usual"
-        findings.append(Finding("outlier", (items[index].path,), detail, score=round(distance, 3)))
+    for index, times in label_check.strangers(np.stack([whole for _, whole in vectors])):
+        detail = f"it is like no other image: {times:.1f} times as far from its nearest ones as is usual"
+        findings.append(Finding("outlier", (items[index].path,), detail, score=round(times, 3)))
     return findings, accuracy, []

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -27,7 +27,19 @@ ROWS = 12
 SHOWN = 80
 """Findings of a kind that the page shows."""
 _SIDE = 200
+_WIDE = 160
 _GRAVE = {"unreadable", "contradiction", "leak", "label"}
+
+
+def show(audit: Audit) -> None:
+    """Print the findings: as wide as the terminal, or on long lines into a file, so that paths stay whole."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDE)
+    console.print(Text(_headline(audit), style="bold"), soft_wrap=True)
+    console.print(table(audit))
+    for note in audit.notes:
+        console.print(Text(f"\nnote: {note}", style="yellow"), soft_wrap=True)
 
 
 def table(audit: Audit) -> RenderableType:
@@ -41,7 +53,7 @@ def table(audit: Audit) -> RenderableType:
             continue
         style = ("red" if kind in _GRAVE else "yellow") if count else "green"
         out.add_row(Text(f"{count:,}", style=f"bold {style}"), KINDS[kind])
-    parts: list[RenderableType] = [Text(_headline(audit), style="bold"), out]
+    parts: list[RenderableType] = [out]
     for kind, count in audit.counts().items():
         if not count:
             continue
@@ -54,7 +66,7 @@ def table(audit: Audit) -> RenderableType:
         if count > ROWS:
             rows.add_row(Text(f"and {count - ROWS:,} more", style="dim"), "")
         parts += [Text(f"\n{KINDS[kind]}", style="bold"), rows]
-    return Group(*parts, *(Text(f"\nnote: {note}", style="yellow") for note in audit.notes))
+    return Group(*parts)
 
 
 def _headline(audit: Audit) -> str:

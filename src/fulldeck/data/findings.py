@@ -31,7 +31,8 @@ class Finding:
         how: of the same pictures, what is the same: "bytes", "pixels", or "near" where a person would call them so.
         suggested: the label that a doubtful image more likely has.
         score: how sure: the probability of the given label, the difference of two pictures in their worst place
-            (`duplicates.difference`), or the distance of an outlier in deviations.
+            (`duplicates.difference`), or how many times the usual distance an outlier
+            has from its nearest images.
     """
 
     kind: str

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 FOLDS = 5
 NEIGHBOURS = 10
-STRANGE = 3.5
-"""An image is an outlier when its distance to its neighbours is this many deviations above the usual one."""
+STRANGE = 2.5
+"""An image is an outlier when it is this many times as far from its neighbours as the median image is from its own."""
+ALIKE = 0.1
+"""Images at a smaller cosine distance than this are not strange to each other, however close all others are."""
 SURE = 0.9
 """A label is in doubt when another has at least this probability: on the Kaggle images, below it most are right."""
 _DIRECTIONS = 512
-_REGULARISATION = 0.1
+_FIT = 600.0  # the weight of the images' mean loss against that of the coefficients, whatever their number
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def out_of_fold(
     probabilities = np.zeros((len(targets), int(targets.max()) + 1))
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     for rest, held in track(list(folds.split(features, targets, groups))):
-        probe = LogisticRegression(C=_REGULARISATION, max_iter=200, tol=1e-3)
+        probe = LogisticRegression(C=_FIT / len(rest), max_iter=200, tol=1e-3)
         probe.fit(features[rest], targets[rest])
         probabilities[np.ix_(held, probe.classes_)] = probe.predict_proba(features[held])
     return probabilities
@@ -120,14 +122,11 @@ def strangers(vectors: NDArray[np.float32]) -> list[tuple[int, float]]:
         vectors: float32 [N, D].
 
     Returns:
-        (index, how many deviations its mean cosine distance to its nearest neighbours is above the median of all). The
-        deviation is the median absolute one, scaled as for a normal distribution, which outliers do not move.
+        (index, how many times the median its mean cosine distance to its nearest neighbours is).
     """
     from sklearn.neighbors import NearestNeighbors  # noqa: PLC0415 - costs a second that only this check pays
 
     neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(vectors) - 1), metric="cosine").fit(vectors)
     distances = neighbours.kneighbors()[0].mean(axis=1)
-    middle = np.median(distances)
-    spread = max(1.4826 * float(np.median(np.abs(distances - middle))), 1e-6)
-    deviations = (distances - middle) / spread
-    return [(int(i), float(deviations[i])) for i in np.argsort(-deviations) if deviations[i] > STRANGE]
+    times = distances / max(float(np.median(distances)), 1e-6)
+    return [(int(i), float(times[i])) for i in np.argsort(-times) if times[i] > STRANGE and distances[i] > ALIKE]
