@@ -3,13 +3,13 @@ import shlex
 
 import pytest
 from fastapi.testclient import TestClient
-from sent_images import encoded
 
 from fulldeck import Recognizer, __version__
 from fulldeck.cards import LABELS
 from fulldeck.inference.model_file import champion_path
 from fulldeck.serving.app import create_app
 from fulldeck.serving.settings import Settings
+from sent_images import encoded
 
 
 def figures(client) -> dict[str, float]:

@@ -7,12 +7,23 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from fulldeck.errors import ImageError
 from fulldeck.inference.files import STANDARD_INPUT, Source
 from fulldeck.inference.image import MAX_BYTES
-from fulldeck.inference.recognizer import Prediction, Recognizer
+from fulldeck.inference.recognizer import Prediction
+
+
+class Names(Protocol):
+    """What can be asked: a :class:`~fulldeck.Recognizer` in this process, or a client of a service elsewhere."""
+
+    def classify(self, image: str | bytes, name: str, /) -> Prediction:
+        """Name what one image shows.
+
+        Raises:
+            ImageError: it cannot be read; the error names it, by ``name`` where it is not a path.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +55,20 @@ class Answer:
         }
 
 
-def answer(source: Source, recognizer: Recognizer) -> Answer:
+def answer(source: Source, recognizer: Names) -> Answer:
     """Read one source and name what it shows."""
     if source.error is not None:
         return Answer(source.name, error=str(source.error))
     try:
         if source.name == STANDARD_INPUT:
             data = sys.stdin.buffer.read(MAX_BYTES + 1)
-            return Answer(source.name, recognizer.predict(recognizer.prepare(data, "standard input")[None])[0])
-        return Answer(source.name, recognizer.classify(source.name))
+            return Answer(source.name, recognizer.classify(data, "standard input"))
+        return Answer(source.name, recognizer.classify(source.name, source.name))
     except ImageError as error:
         return Answer(source.name, error=str(error))
 
 
-def answers(sources: Iterable[Source], recognizer: Recognizer, workers: int) -> Iterator[Answer]:
+def answers(sources: Iterable[Source], recognizer: Names, workers: int) -> Iterator[Answer]:
     """Answer many sources, in their order.
 
     Args:

@@ -93,15 +93,18 @@ class Recognizer:
         return self.classifier.info
 
     @overload
-    def classify(self, image_or_images: "Picture") -> Prediction: ...
+    def classify(self, image_or_images: "Picture", name: str = "image") -> Prediction: ...
 
     @overload
-    def classify(self, image_or_images: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
+    def classify(self, image_or_images: list[Any] | tuple[Any, ...], name: str = "image") -> list[Prediction]: ...
 
-    def classify(self, image_or_images: "Picture | list[Any] | tuple[Any, ...]") -> Prediction | list[Prediction]:
+    def classify(
+        self, image_or_images: "Picture | list[Any] | tuple[Any, ...]", name: str = "image"
+    ) -> Prediction | list[Prediction]:
         """Name what one image shows, or each of a list or tuple of images.
 
-        An image is a path, the bytes of an image file, an array (uint8 [H, W, 3], RGB) or a Pillow image.
+        An image is a path, the bytes of an image file, an array (uint8 [H, W, 3], RGB) or a Pillow image; ``name`` is
+        what error messages call one that is not a path.
 
         Returns:
             One prediction for one image; for a list a list of them, in its order.
@@ -110,11 +113,11 @@ class Recognizer:
             ImageError: An image cannot be read. Of a list nothing is returned then; the error names the image.
         """
         if not isinstance(image_or_images, list | tuple):
-            return self.predict(self.prepare(image_or_images)[np.newaxis])[0]
+            return self.predict(self.prepare(image_or_images, name)[np.newaxis])[0]
         predictions: list[Prediction] = []
         for start in range(0, len(image_or_images), CHUNK):
             chunk = image_or_images[start : start + CHUNK]
-            batch = [self.prepare(image, f"image {start + at}") for at, image in enumerate(chunk)]
+            batch = [self.prepare(image, f"{name} {start + at}") for at, image in enumerate(chunk)]
             predictions += self.predict(np.stack(batch))
         return predictions
 
