@@ -38,6 +38,7 @@ _EXTRAS = {
     "fastapi": "serve",
     "fastapi_offline": "serve",
     "gcsfs": "cloud",
+    "httpx": "client",
     "hydra": "train",
     "jinja2": "train",
     "kagglehub": "train",
@@ -212,26 +213,46 @@ def export(run: Path, out: Path | None, folder: Path | None) -> None:
     help="Accept from this probability on [default: the model's].",
 )
 @click.option("--model", type=PATH, default=None, help="A model file in place of the shipped champion.")
-def classify(paths: tuple[str, ...], as_json: bool, threshold: float | None, model: Path | None) -> None:
+@click.option("--url", default=None, help="Ask the service at this address in place of a model here.")
+@click.option("--key", default=None, envvar="FULLDECK_KEY", show_envvar=True, help="The API key for the service.")
+def classify(
+    *,
+    paths: tuple[str, ...],
+    as_json: bool,
+    threshold: float | None,
+    model: Path | None,
+    url: str | None,
+    key: str | None,
+) -> None:
     """Name the cards in PATHS: files, folders, globs, or - for standard input.
 
     Exits with 1 if any of them could not be read; the others are answered all the same.
     """
     import json
 
-    from fulldeck.inference.answers import answers
+    from fulldeck.inference.answers import Names, answers
     from fulldeck.inference.classifier import available_cores
     from fulldeck.inference.files import find
     from fulldeck.inference.recognizer import Recognizer
     from fulldeck.inference.table import Table, plain
     from fulldeck.inference.terminal import progress, quiet
 
-    recognizer = Recognizer(model, threads=1, threshold=threshold)
+    if url is not None and model is not None:
+        raise click.UsageError("--url asks the model that serves there: leave out --model")
+    asked: Names
+    if url is None:
+        asked = recognizer = Recognizer(model, threads=1, threshold=threshold)
+        labels, workers = recognizer.info.labels, available_cores()
+    else:
+        from fulldeck.client import CONNECTIONS, Client
+
+        asked = client = click.get_current_context().with_resource(Client(url, key, threshold=threshold))
+        labels, workers = client.info.labels, CONNECTIONS
     sources = list(find(paths))
-    table = Table([source.name for source in sources], recognizer.info.labels)
+    table = Table([source.name for source in sources], labels)
     failed = headed = False
     with quiet(), progress(len(sources)) as advance:
-        for answer in answers(sources, recognizer, workers=min(len(sources), available_cores())):
+        for answer in answers(sources, asked, workers=min(len(sources), workers)):
             failed |= answer.prediction is None
             if as_json:
                 click.echo(json.dumps(answer.to_dict()))
