@@ -1,6 +1,5 @@
 """Data small enough to be learnt in a second, and one run on it that the tests read."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -69,8 +68,3 @@ def tiny(colours, tmp_path_factory):
 def trained(tiny, tmp_path_factory):
     """A finished run of four epochs; do not change its folder."""
     return train(tiny(tmp_path_factory.mktemp("runs"), "trainer.max_epochs=4", "name=tiny"))
-
-
-def sentence(text: str) -> bool:
-    """Whether an error is a line or a few for people, and no stack trace."""
-    return bool(text.strip()) and not re.search(r"Traceback|File \"", text)

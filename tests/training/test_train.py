@@ -19,7 +19,7 @@ from fulldeck.data.manifest import content_hash
 from fulldeck.data.render import render
 from fulldeck.errors import ConfigError, DataError
 from fulldeck.training import train as training
-from fulldeck.training.train import best_precision, compose_config, moving_average, train
+from fulldeck.training.train import compose_config, moving_average, train
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning:lightning")]
 
@@ -390,7 +390,3 @@ def test_the_average_has_a_short_memory_at_first():
     assert average(old, new, torch.tensor(90)).item() == pytest.approx(0.09)
     assert average(old, new, torch.tensor(10_000)).item() == pytest.approx(0.01)
     assert math.isclose(average(new, new, torch.tensor(5)).item(), 1.0, rel_tol=1e-6)
-
-
-def test_the_automatic_precision_is_one_that_lightning_knows():
-    assert best_precision() in {"32-true", "bf16-mixed", "16-mixed"}

@@ -4,7 +4,7 @@ import hashlib
 import json
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from fulldeck.data.augment import to_float
-from fulldeck.data.dataset import Batches, Images, open_cache
-from fulldeck.errors import ConfigError, ModelError
+from fulldeck.data.dataset import Batches, DeckDataModule, Images, open_cache
+from fulldeck.errors import ConfigError, DataError, ModelError
 from fulldeck.inference.classifier import Classifier
 from fulldeck.inference.model_file import EMBEDDING, INPUT, METADATA_KEY, PROBABILITIES, ModelInfo
 from fulldeck.training.calibrate import fit_temperature, fit_threshold
@@ -93,18 +93,21 @@ def export(run: Path, out: Path | None = None, folder: Path | None = None) -> Pa
         folder: a folder of class folders to prove parity on; by default the run's own held-out images.
 
     Raises:
-        ConfigError: the folder is no finished run.
-        DataError: the images that it was calibrated on are gone or have changed.
+        ConfigError: the folder is no finished run, or ``out`` is a folder.
+        DataError: the run's images are gone or have changed, or ``folder`` holds none.
         ModelError: the file does not answer as torch does (it is not left behind).
     """
+    target = out or run / "model.onnx"
+    if target.is_dir():
+        msg = f"{target} is a folder; name the file to write, such as {target / 'model.onnx'}"
+        raise ConfigError(msg)
     config, module = load_run(run)
     data = data_module(config)
     data.setup()
-    if data.labels != module.labels:
-        msg = (
-            f"{data.folder} no longer has the labels that {run} was trained on; export calibrates on the run's own data"
-        )
-        raise ConfigError(msg)
+    if data.hashes != _read_json(run / "data.json")["hashes"]:
+        msg = f"the images that {run} was trained on have changed, and export calibrates on them; train again"
+        raise DataError(msg)
+    images = list(_images(folder, data)) if folder else []  # refused before the work, not after it
     held_out = list(data.val_dataloader())
     targets = torch.cat([wanted for _, wanted in held_out])
     temperature = fit_temperature(torch.cat([_logits(module, pixels) for pixels, _ in held_out]), targets)
@@ -124,23 +127,17 @@ def export(run: Path, out: Path | None = None, folder: Path | None = None) -> Pa
         temperature=temperature,
         threshold=threshold,
         data_hash=data_hash(data.hashes),
-        commit=json.loads((run / "environment.json").read_text(encoding="utf-8"))["commit"] or "unknown",
+        commit=_read_json(run / "environment.json")["commit"] or "unknown",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         config=OmegaConf.to_container(config),  # type: ignore[arg-type]
-        metrics=json.loads((run / "metrics.json").read_text(encoding="utf-8")),
+        metrics=_read_json(run / "metrics.json"),
         reference=_reference([embedding for _, embedding in answers], [pixels for pixels, _ in held_out]),
     )
-    target = out or run / "model.onnx"
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.part")
     write_model(graph, info, part)
 
-    images = [pixels for pixels, _ in held_out]
-    if folder is not None:
-        cache = open_cache(folder, data.stored_size, data.cache)
-        shown = Images([cache], sorted(set(cache.labels)), data.size)
-        images = [shown[batch][0] for batch in Batches(np.arange(len(shown)), data.batch_size)]
-    parity = _compare(answering, Classifier(part), images, target)
+    parity = _compare(answering, Classifier(part), images or [pixels for pixels, _ in held_out], target)
     if parity.same_label < parity.images or parity.largest_difference >= LARGEST_DIFFERENCE:
         part.unlink()
         msg = f"{target} was not written, since it does not answer as torch does: {parity}"
@@ -162,7 +159,7 @@ def load_run(run: Path) -> tuple[DictConfig, CardModule]:
             msg = f"{run} is no finished run: {file.relative_to(run)} is missing; train one with `fulldeck train`"
             raise ConfigError(msg)
     config = DictConfig(OmegaConf.load(run / "config.yaml"))
-    labels = json.loads((run / "data.json").read_text(encoding="utf-8"))["labels"]
+    labels = _read_json(run / "data.json")["labels"]
     options: Any = OmegaConf.to_container(config.model)
     module = CardModule(labels=labels, **(options | {"pretrained": False}))
     start_from(module, run)
@@ -210,6 +207,19 @@ def data_hash(hashes: dict[str, str]) -> str:
     if len(hashes) == 1:
         return next(iter(hashes.values()))
     return hashlib.sha256("".join(sorted(hashes.values())).encode()).hexdigest()
+
+
+def _images(folder: Path, data: DeckDataModule) -> Iterator[Tensor]:
+    """Read the images of a folder of class folders, whatever their labels, as uint8 [B, S, S, 3]."""
+    cache = open_cache(folder, data.stored_size, data.cache)
+    images = Images([cache], sorted(set(cache.labels)), data.size)
+    for batch in Batches(np.arange(len(images)), data.batch_size):
+        yield images[batch][0]
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return content
 
 
 def _compare(answering: nn.Module, classifier: Classifier, images: Sequence[Tensor], target: Path) -> Parity:
