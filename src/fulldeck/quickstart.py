@@ -3,6 +3,7 @@
 Each step calls what its own command calls, so that what works here works there.
 """
 
+import shlex
 import time
 import warnings
 from collections.abc import Sequence
@@ -14,8 +15,8 @@ from rich.table import Table
 
 from fulldeck.cards import Card
 from fulldeck.data.layout import find_images, split_folder
-from fulldeck.data.render import render
-from fulldeck.errors import ModelError
+from fulldeck.data.render import deck_split, render
+from fulldeck.errors import ConfigError, ModelError
 from fulldeck.inference.model_file import champion_path
 from fulldeck.inference.recognizer import Prediction, Recognizer
 from fulldeck.training.evaluate import evaluate
@@ -73,8 +74,14 @@ def quickstart(out: Path, *, seed: int = 0, overrides: Sequence[str] = (), decks
         out: the folder for everything.
         seed: of the decks and of the training.
         overrides: further Hydra overrides of experiment=quickstart.
-        decks: how many decks to draw.
+        decks: how many decks to draw, at least 9: the first of the test split is the ninth.
+
+    Raises:
+        ConfigError: the decks are too few, or an override does not fit.
     """
+    if all(deck_split(index) != "test" for index in range(decks)):
+        msg = f"{decks} decks leave none to test on; draw at least 9"
+        raise ConfigError(msg)
     started = time.monotonic()
     console = Console(stderr=True)
     warnings.filterwarnings("ignore", module="lightning|torch")
@@ -84,8 +91,9 @@ def quickstart(out: Path, *, seed: int = 0, overrides: Sequence[str] = (), decks
     render(data, decks=decks, per_card=1, seed=seed)
 
     console.print("[bold]2/5[/] training a small model on them")
-    settings = [f"data.folder={data}", f"data.cache={out / 'cache'}", f"runs={out / 'runs'}", f"seed={seed}"]
-    run = train(["experiment=quickstart", *settings, *overrides]).folder
+    places = {"data.folder": data, "data.cache": out / "cache", "runs": out / "runs"}
+    settings = [f"{name}={_quoted(place)}" for name, place in places.items()]
+    run = train(["experiment=quickstart", *settings, f"seed={seed}", *overrides]).folder
 
     console.print("[bold]3/5[/] exporting it to ONNX")
     model = Path(export(run).model)
@@ -145,13 +153,18 @@ def summarise(outcome: Outcome) -> None:
         console.print(f"  {name:8}{place}", highlight=False, soft_wrap=True)
     console.print(
         f"\nnext:\n"
-        f"  fulldeck classify {outcome.shown[0].file.parent!s:}\n"
-        f"  fulldeck serve --model {outcome.model}\n"
+        f"  fulldeck classify {shlex.quote(str(outcome.shown[0].file.parent))}\n"
+        f"  fulldeck serve --model {shlex.quote(str(outcome.model))}\n"
         f"  fulldeck data fetch    # the real images, then: fulldeck train",
         highlight=False,
         soft_wrap=True,
         markup=False,
     )
+
+
+def _quoted(path: Path) -> str:
+    """Write a path as Hydra reads a text, whatever signs are in it."""
+    return "'" + str(path).replace("'", "\\'") + "'"
 
 
 def _share(predictions: Sequence[Prediction | None], truth: Sequence[str]) -> float:
