@@ -133,7 +133,7 @@ def data_audit(
 ) -> None:
     """Find the faults of a labelled folder: unreadable files, copies, leaks, contradictions, wrong labels, outliers.
 
-    Exits with 0 if nothing is found, with 1 if something is, and with 2 if it could not look.
+    Exits with 0 if nothing is found, with 1 if something is, with 2 if it could not look, with 130 if interrupted.
     """
     from fulldeck.data.audit import audit, page_path
     from fulldeck.data.audit_report import show, write_page
@@ -159,6 +159,9 @@ def data_audit(
             write_exclusions(exclude_out, result.exclusions())
     except FulldeckError as error:
         raise click.UsageError(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo("interrupted: nothing was found out", err=True)
+        raise SystemExit(130) from None
     if as_json:
         click.echo(result.to_json())
     else:
