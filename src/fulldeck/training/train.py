@@ -46,6 +46,7 @@ from fulldeck.errors import ConfigError
 from fulldeck.provenance import commit
 from fulldeck.training.module import CardModule
 from fulldeck.training.pictures import draw_curves
+from fulldeck.training.precision import best_precision
 from fulldeck.training.profiler import Profiler
 from fulldeck.training.settings import check_settings
 
@@ -103,13 +104,14 @@ def train(overrides: list[str], *, resume: Path | None = None, profile: bool = F
     # Two of them, since Lightning's own save_last passes over the epochs that are not the best so far.
     best = ModelCheckpoint(folder / "checkpoints", "best", monitor="val/loss", enable_version_counter=False)
     last = ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False)
-    precision: Any = best_precision() if config.trainer.precision == "auto" else config.trainer.precision
+    if config.trainer.precision == "auto":  # kept in config.yaml, so that a resumed run goes on in the same one
+        config.trainer.precision = best_precision(module, data.size)
     try:
         trainer = L.Trainer(
             max_epochs=config.trainer.max_epochs,
             accelerator=config.trainer.accelerator,
             devices=config.trainer.devices,
-            precision=precision,
+            precision=config.trainer.precision,
             gradient_clip_val=config.trainer.gradient_clip or None,
             callbacks=[best, last, *callbacks(config), *([Profiler(folder / "profile")] if profile else [])],
             logger=CSVLogger(folder, name="logs"),  # one more version_N each time the run is taken up again
@@ -290,14 +292,6 @@ def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         return averaged * kept + current * (1 - kept)
 
     return average
-
-
-def best_precision() -> str:
-    """Return the precision that pays here: bfloat16 where the hardware multiplies it, else float32."""
-    if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return "bf16-mixed" if able.get("avx512_bf16") or able.get("amx_bf16") else "32-true"
 
 
 def epochs(logs: Path) -> list[dict[str, float]]:
