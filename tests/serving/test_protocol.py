@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import httpx
 import pytest
+
 from real_server import HEAD, PART, answer, connect, serving
 from sent_images import jpeg
 
@@ -137,6 +138,18 @@ def test_clients_that_vanish_in_the_middle_of_their_bodies_leave_nothing_behind(
             return
         time.sleep(0.05)
     raise AssertionError(figures)
+
+
+def test_a_client_that_asks_and_never_reads_is_cut_off(url):
+    ask, often = b"GET /docs-files/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n", 20
+    with connect(url) as connection:
+        connection.sendall(ask * often)
+        time.sleep(1.5)
+        received = b""
+        with suppress(OSError):
+            received = answer(connection)
+        assert received.count(b"HTTP/1.1 200") < often
+    assert still_serves(url)
 
 
 def test_what_is_no_http_is_refused(url):

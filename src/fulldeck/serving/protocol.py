@@ -1,7 +1,7 @@
 """HTTP/1.1 over one connection, as uvicorn speaks it, with the limits that lie before a request is one.
 
-uvicorn waits without end for a request's head, of any length; and it closes a connection in the face of a client that
-is still sending its body, which then never reads why.
+uvicorn waits without end for a request's head, of any length, and for a client that does not read its answer; and it
+closes a connection in the face of a client that is still sending its body, which then never reads why.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
         self.lingering = False
         self._socket = transport
         self.transport = _Guarded(transport, self)  # type: ignore[assignment]
@@ -38,8 +39,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
-        self._stop_waiting()
         super().connection_lost(exc)
+        self._stop_waiting()
+        self._resume()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, unless nothing is to be said to it any more."""
@@ -77,14 +79,34 @@ class BoundedProtocol(HttpToolsProtocol):
             self._linger()
         else:
             self._socket.close()
+            self._end_after(self.settings.body_seconds)  # what of an answer is still to be sent
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than it is answered; if it does not read at all, it is cut off."""
+        super().pause_writing()
+        self._resume()
+        self._stalled = self.loop.call_later(self.settings.body_seconds, self._socket.abort)
+
+    def resume_writing(self) -> None:
+        """It has read on."""
+        super().resume_writing()
+        self._resume()
+
+    def _resume(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def _linger(self) -> None:
         """Close for writing, and hear out for a while a client that still sends: cut off, it would read nothing."""
         self.lingering = True
-        self._stop_waiting()
         self._socket.write_eof()
         self._socket.resume_reading()
-        self._deadline = self.loop.call_later(LINGER_SECONDS, self._socket.close)
+        self._end_after(LINGER_SECONDS)
+
+    def _end_after(self, seconds: float) -> None:
+        self._stop_waiting()
+        self._deadline = self.loop.call_later(seconds, self._socket.abort)
 
     def _wait_for_head(self) -> None:
         self._stop_waiting()
