@@ -326,6 +326,12 @@ def noise(height=96, width=64):
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
+def test_a_few_bytes_before_the_end_of_a_jpeg_do_no_harm():
+    data = encoded(scene(), "JPEG")
+    padded = data[:-2] + b"\0" * 5 + data[-2:]
+    assert np.array_equal(images.decode(padded), images.decode(data))
+
+
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"restart_marker_blocks": 4}])
 @pytest.mark.parametrize("side", [None, 8])
 def test_a_jpeg_damaged_in_its_middle_is_refused_and_nothing_is_said_elsewhere(options, side, capfd):

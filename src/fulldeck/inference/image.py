@@ -7,6 +7,7 @@ decoded. Nothing here knows about models.
 """
 
 import os
+import re
 import stat
 from importlib import import_module
 from io import BytesIO
@@ -205,10 +206,17 @@ def _decode_jpeg(data: bytes, name: str, side: int | None, max_pixels: int) -> N
     except ValueError as error:
         reason = _reason(error)
     try:
-        simplejpeg.decode_jpeg(data, "RGB", **wanted, strict=False)
+        pixels = simplejpeg.decode_jpeg(data, "RGB", **wanted, strict=False)
     except ValueError:  # broken, or of a kind that TurboJPEG does not know (sampling 3x1, say) and libjpeg does
         return _decode_with_pillow(data, name, max_pixels)
+    if _PADDED.search(reason):
+        return _turned(pixels, head.turn)
     raise ImageError(f"{name}: the JPEG is damaged ({reason}); get the file again", "damaged")
+
+
+_PADDED = re.compile(r"\b\d{1,2} extraneous bytes before marker 0xd9")
+"""Some cameras write a few bytes between the last pixel and the end of the image (marker 0xD9), and nothing is lost by
+them; a scan that lost its way leaves more."""
 
 
 class _JpegHead(NamedTuple):
