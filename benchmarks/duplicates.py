@@ -5,9 +5,12 @@ against their median), with a Hamming distance of 10 bits as imagededup's defaul
 say how many are found; pairs of images with different labels, of which few can be copies, how many are found wrongly.
 
     uv run python benchmarks/duplicates.py [DATASET]
+
+The dataset is data/kaggle-cards, or decks drawn for the purpose where that is not there.
 """
 
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from numpy.typing import NDArray
 
 from fulldeck.data.duplicates import LIMIT, difference, near_pairs, thumbnail
 from fulldeck.data.layout import find_images, split_folder
+from fulldeck.data.render import render
 from fulldeck.inference import image
 
 PLANTED = 200
@@ -106,4 +110,10 @@ def main(dataset: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "data/kaggle-cards"))
+    chosen = Path(sys.argv[1] if len(sys.argv) > 1 else "data/kaggle-cards")
+    if chosen.is_dir() or len(sys.argv) > 1:
+        main(chosen)
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            render(Path(temporary) / "decks", decks=12, per_card=1, seed=0)
+            main(Path(temporary) / "decks")
