@@ -114,6 +114,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
 
 
+@pytest.fixture(scope="session")
+def write_model() -> Callable[..., Path]:
+    """The function ``write_tiny_model``, for fixtures that are shared by several tests."""
+    return write_tiny_model
+
+
 @pytest.fixture
 def make_model(tmp_path: Path) -> Callable[..., Path]:
     """Write a model file of one's own: ``make_model(labels=[...], metadata={...})``; see ``write_tiny_model``."""

@@ -17,28 +17,31 @@ from fulldeck.cards import LABELS
 from fulldeck.data.manifest import content_hash
 from fulldeck.errors import DataError, ModelError
 from fulldeck.inference.model_file import champion_path
-from fulldeck.training.evaluate import evaluate, find_model
+from fulldeck.training.evaluate import evaluate, find_model, find_split
 
 COLOURS = {"blue": (20, 20, 235), "green": (20, 235, 20), "red": (235, 20, 20)}
 CARDS = {"ace of clubs": (235, 20, 20), "ace of spades": (20, 235, 20), "joker": (20, 20, 235)}
 
 
+def sharpen(path, colours, labels, sharpness=6.0):
+    """Make a model tell its labels by the channel that is brightest; grey leaves it at a loss."""
+    weights = np.zeros((3, len(labels)), np.float32)
+    for label, colour in colours.items():
+        weights[int(np.argmax(colour)), labels.index(label)] = sharpness
+    model = onnx.load(path)
+    for stored in model.graph.initializer:
+        if stored.name == "weights":
+            stored.CopyFrom(onnx.numpy_helper.from_array(weights, "weights"))
+    onnx.save(model, path)
+    return path
+
+
 @pytest.fixture
 def colour_model(make_model, metadata):
-    """A model whose labels are told by the channel that is brightest; grey leaves it at a loss."""
-
     def make(colours=COLOURS, labels=None, sharpness=6.0):
         labels = list(labels or colours)
         path = make_model(labels=labels, metadata={**metadata, "labels": labels, "threshold": 0.6})
-        weights = np.zeros((3, len(labels)), np.float32)
-        for label, colour in colours.items():
-            weights[int(np.argmax(colour)), labels.index(label)] = sharpness
-        model = onnx.load(path)
-        for stored in model.graph.initializer:
-            if stored.name == "weights":
-                stored.CopyFrom(onnx.numpy_helper.from_array(weights, "weights"))
-        onnx.save(model, path)
-        return path
+        return sharpen(path, colours, labels, sharpness)
 
     return make
 
@@ -50,10 +53,8 @@ def paint(folder, label, name, colour):
     return path
 
 
-@pytest.fixture
-def colours(tmp_path):
+def paint_colours(folder):
     """Three blue, three green, and three red images of which one is painted green: 8 of 9 can be right."""
-    folder = tmp_path / "colours"
     for label, colour in COLOURS.items():
         for number in range(3):
             paint(folder, label, f"{number}.png", colour)
@@ -61,18 +62,34 @@ def colours(tmp_path):
     return folder
 
 
-def test_figures_and_files(colour_model, colours, tmp_path):
-    model = colour_model()
-    found = evaluate(model, colours, tmp_path / "out")
-    assert (found.measures.accuracy.right, found.measures.images) == (8, 9)
-    written = json.loads((tmp_path / "out" / "metrics.json").read_text())
+@pytest.fixture
+def colours(tmp_path):
+    return paint_colours(tmp_path / "colours")
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory, write_model):
+    """One evaluation, with one mistake, for the tests that only read what came of it."""
+    folder = tmp_path_factory.mktemp("measured")
+    model = sharpen(write_model(folder / "model.onnx", labels=list(COLOURS)), COLOURS, list(COLOURS))
+    return evaluate(model, paint_colours(folder / "colours"), folder / "out")
+
+
+@pytest.fixture(scope="module")
+def page(measured):
+    return measured.report.read_text()
+
+
+def test_figures_and_files(measured):
+    assert (measured.measures.accuracy.right, measured.measures.images) == (8, 9)
+    written = json.loads((measured.out / "metrics.json").read_text())
     assert written["accuracy"]["value"] == pytest.approx(8 / 9)
     assert written["confused"] == [{"truth": "red", "predicted": "green", "count": 1, "support": 3}]
     assert written["images"] == 9
-    assert written["model"]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert written["model"]["sha256"] == hashlib.sha256(measured.model.read_bytes()).hexdigest()
     assert written["model"]["version"] == "0.0.1"
-    assert written["data"]["content_hash"] == content_hash(colours)
-    assert written["made"]["command"] == f"fulldeck evaluate {model} {colours}"
+    assert written["data"]["content_hash"] == content_hash(measured.data)
+    assert written["made"]["command"] == f"fulldeck evaluate {measured.model} {measured.data}"
     assert {"fulldeck", "commit", "date"} <= written["made"].keys()
     assert {
         "macro_f1",
@@ -89,7 +106,7 @@ def test_figures_and_files(colour_model, colours, tmp_path):
     } <= written.keys()
     assert written["cards"] is None
     for name in ("reliability", "roc", "coverage", "confusion", "examples"):
-        with Image.open(tmp_path / "out" / f"{name}.png") as picture:
+        with Image.open(measured.out / f"{name}.png") as picture:
             assert min(picture.size) > 200
 
 
@@ -106,11 +123,12 @@ def test_predictions_table(colour_model, colours, tmp_path):
     assert rows["green/grey.png"]["accepted"] == "false"
 
 
-def test_summary_names_the_figures(colour_model, colours, tmp_path):
-    text = evaluate(colour_model(), colours, tmp_path / "out").summary()
+def test_summary_names_the_figures(measured):
+    text = measured.summary()
     assert "9 images" in text
     assert "88.89%" in text
-    assert str(tmp_path / "out" / "report.html") in text
+    assert str(measured.data) in text
+    assert str(measured.out / "report.html") in text
 
 
 def test_many_batches_keep_each_image_with_its_answer(colour_model, tmp_path):
@@ -189,14 +207,19 @@ def test_no_folder(colour_model, tmp_path):
         (["train"], "train", "train"),
     ],
 )
-def test_which_split_is_measured(colour_model, tmp_path, splits, named, expected):
+def test_which_split_is_measured(tmp_path, splits, named, expected):
     for split in splits:
         paint(tmp_path / "set" / split, "red", "0.png", COLOURS["red"])
-    found = evaluate(colour_model(), tmp_path / "set" / named, tmp_path / "out")
-    assert found.data == tmp_path / "set" / expected
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["data"]["split"] == expected
-    assert str(found.data) in found.summary()
-    assert ("These are training images" in found.report.read_text()) == (expected == "train")
+    assert find_split(tmp_path / "set" / named) == tmp_path / "set" / expected
+
+
+def test_training_images_are_measured_under_protest(colour_model, tmp_path, page):
+    paint(tmp_path / "set" / "train", "red", "0.png", COLOURS["red"])
+    found = evaluate(colour_model(), tmp_path / "set" / "train", tmp_path / "out")
+    assert found.data == tmp_path / "set" / "train"
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["data"]["split"] == "train"
+    assert "These are training images" in found.report.read_text()
+    assert "These are training images" not in page
 
 
 def test_train_is_not_measured_unasked(colour_model, tmp_path):
@@ -246,8 +269,7 @@ class Links(HTMLParser):
         self.text.append(data)
 
 
-def test_the_page_needs_nothing_else(colour_model, colours, tmp_path):
-    page = evaluate(colour_model(), colours, tmp_path / "out").report.read_text()
+def test_the_page_needs_nothing_else(page):
     links = Links()
     links.feed(page)
     assert len(links.addresses) >= 5
@@ -256,8 +278,7 @@ def test_the_page_needs_nothing_else(colour_model, colours, tmp_path):
     assert not re.search(r"url\(|@import|https?://", page)
 
 
-def test_the_page_shows_the_mistake(colour_model, colours, tmp_path):
-    page = evaluate(colour_model(), colours, tmp_path / "out").report.read_text()
+def test_the_page_shows_the_mistake(page):
     assert "The mistake" in page
     assert "red/2.png" in page
     assert "blue/0.png" not in page
