@@ -13,12 +13,12 @@ from pathlib import Path
 import httpx
 import pytest
 from click.testing import CliRunner
-from real_server import FULLDECK, HEAD, PART, answer, connect, serving
-from sent_images import encoded, jpeg
 
 from fulldeck import Recognizer
 from fulldeck.cli import main
 from fulldeck.serving.keys import add, read, revoke
+from real_server import FULLDECK, HEAD, PART, answer, connect, serving
+from sent_images import encoded, jpeg
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +67,11 @@ def test_a_body_without_a_length_is_answered_once_it_is_too_large(url):
 def test_a_signal_ends_it_with_exit_code_0_and_it_was_quiet(tiny_model, number):
     with serving("--model", str(tiny_model)) as (process, url):
         assert httpx.get(f"{url}/ready", timeout=20).status_code == 200
+        with connect(url) as connection:
+            connection.sendall(b"no HTTP\r\n\r\n")
+            assert answer(connection).startswith(b"HTTP/1.1 400")
+        malformed = {"Content-Type": "multipart/form-data; boundary=b"}
+        assert httpx.post(f"{url}/classify/", content=b"no form", headers=malformed, timeout=20).status_code == 400
         process.send_signal(number)
         rest, errors = process.communicate(timeout=30)
         assert process.returncode == 0

@@ -1,4 +1,4 @@
-"""Log lines for machines: one JSON object each, with the id of the request in whose course it was written."""
+"""What goes to the log and how: our faults, and for machines one JSON object a line, with its request's id."""
 
 import json
 import logging
@@ -31,6 +31,16 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return json.dumps(entry, ensure_ascii=False, default=str)
+
+
+def leave_out_clients_faults() -> None:
+    """Keep what libraries warn of, a client's bad requests, out of a log that is to show ours alone.
+
+    Anybody could fill it otherwise; the client has been told, and the metrics count it.
+    """
+    if not logging.getLogger().isEnabledFor(logging.INFO):
+        for name in ("uvicorn.error", "python_multipart"):
+            logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def write_json() -> None:

@@ -44,6 +44,7 @@ def run(
         ModelError: the model cannot be used.
     """
     settings = read_settings(model=model, access=access, keys_file=keys_file, log_format=log_format)
+    logs.leave_out_clients_faults()
     if settings.log_format == "json":
         logs.write_json()
     with _listen(host, port) as listener:
