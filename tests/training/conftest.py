@@ -1,20 +1,22 @@
-"""Data small enough to be learnt in a second, and one run on it that the tests read."""
+"""Data small enough to be learnt in a second, and one run on it that the tests read.
+
+Torch is imported when a test wants it: the evaluation's tests do without.
+"""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-
-from fulldeck.training.train import train
 
 COLOURS = {"blue": (40, 40, 220), "green": (40, 220, 40), "red": (220, 40, 40)}
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread():
+@pytest.fixture(scope="session")
+def one_thread():
     """Networks this small are faster on one thread, and it leaves the other cores to other tests."""
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -39,7 +41,7 @@ def colours(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny(colours, tmp_path_factory):
+def tiny(colours, tmp_path_factory, one_thread):
     """The overrides of a training that takes a second; those for a test are added: ``tiny(runs, "seed=1")``."""
     cache = tmp_path_factory.mktemp("cache")
 
@@ -67,4 +69,6 @@ def tiny(colours, tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained(tiny, tmp_path_factory):
     """A finished run of four epochs; do not change its folder."""
+    from fulldeck.training.train import train
+
     return train(tiny(tmp_path_factory.mktemp("runs"), "trainer.max_epochs=4", "name=tiny"))

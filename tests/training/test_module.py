@@ -7,7 +7,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from fulldeck.errors import ConfigError
 from fulldeck.training.module import CardModule
 
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*LeafSpec")
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*LeafSpec"),
+]
 
 LABELS = ("blue", "green", "red")
 
