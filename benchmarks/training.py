@@ -37,7 +37,7 @@ from fulldeck.data.layout import split_folder
 from fulldeck.data.render import render
 from fulldeck.training.module import CardModule
 from fulldeck.training.precision import best_precision
-from fulldeck.training.train import compose_config, data_module
+from fulldeck.training.train import compose_config, data_module, keep_memory
 
 STEP_LIMIT = 0.9
 LOADER_LIMIT = 4.0
@@ -173,6 +173,7 @@ def main() -> int:
         config = compose_config([])
         config.data.folder, config.data.cache = str(folder), str(Path(temporary) / "cache")
         torch.manual_seed(config.seed)
+        keep_memory()  # as every training does
         data = data_module(config)
         data.setup()
         print(f"data: {folder}, {data.counts()['train']:,} images, batches of {data.batch_size}")

@@ -130,8 +130,11 @@ class Augment(nn.Module):
         source = matrix @ points
         grid = (source[:, :2] / source[:, 2:]).transpose(1, 2).reshape(n, size, size, 2)
         outside = torch.rand(n, 3, 1, 1, device=device)
-        warped = F.grid_sample(images - outside, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        return warped.add_(outside)
+        warped = F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        # How much of each pixel comes from the picture: a sample of ones, which take no memory.
+        ones = torch.ones(1, 1, 1, 1, device=device).expand(n, 1, *images.shape[2:])
+        share = F.grid_sample(ones, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        return warped.addcmul_(outside, 1.0 - share)
 
     def _colour(self, images: Tensor) -> Tensor:
         """One affine map of RGB an image (contrast, saturation, hue, brightness), and a light that falls off."""

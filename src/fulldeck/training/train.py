@@ -87,7 +87,7 @@ def train(overrides: list[str], *, resume: Path | None = None, profile: bool = F
     config = load_config(resume) if resume else compose_config(overrides)
     folder = resume or new_run_folder(Path(config.runs), config.name)
     checkpoint = folder / "checkpoints" / "last.ckpt" if resume else None
-    _keep_memory()
+    keep_memory()
     _quiet_lightning()
     L.seed_everything(config.seed, workers=True, verbose=False)
     torch.set_float32_matmul_precision("high")
@@ -335,7 +335,7 @@ def _quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")  # torch to Lightning, not to us
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Tell glibc to keep freed memory: each step takes the same gigabyte again, and new pages cost a tenth of it."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
