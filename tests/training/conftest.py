@@ -49,7 +49,7 @@ def tiny(colours, tmp_path_factory, one_thread):
         return [
             "model=small",
             "model.backbone=test_efficientnet",
-            "model.lr=0.01",
+            "model.lr=0.003",
             f"data.folder={folder}",
             f"data.cache={cache}",
             f"runs={runs}",
@@ -68,7 +68,7 @@ def tiny(colours, tmp_path_factory, one_thread):
 
 @pytest.fixture(scope="session")
 def trained(tiny, tmp_path_factory):
-    """A finished run of four epochs; do not change its folder."""
+    """A finished run of eight epochs; do not change its folder."""
     from fulldeck.training.train import train
 
-    return train(tiny(tmp_path_factory.mktemp("runs"), "trainer.max_epochs=4", "name=tiny"))
+    return train(tiny(tmp_path_factory.mktemp("runs"), "trainer.max_epochs=8", "name=tiny"))

@@ -113,7 +113,7 @@ def test_the_metadata_is_complete(parity, trained, colours):
     assert info["data_hash"] == content_hash(colours)
     assert info["commit"] == (json.loads((trained.folder / "environment.json").read_text())["commit"] or "unknown")
     assert info["created"].endswith("+00:00")
-    assert info["config"]["trainer"]["max_epochs"] == 4
+    assert info["config"]["trainer"]["max_epochs"] == 8
     assert info["metrics"] == trained.metrics
 
 
@@ -131,7 +131,7 @@ def test_the_reference_is_of_the_held_out_images(parity, classifier, colours):
 
 
 def test_the_temperature_is_fitted_on_the_held_out_images(trained, parity, colours):
-    """Any other temperature has a higher loss there."""
+    """No other temperature that is allowed has a lower loss there."""
     _, module = load_run(trained.folder)
     files = sorted(colours.rglob("*.png"), key=lambda path: path.relative_to(colours).as_posix())
     targets = np.array([sorted({file.parent.name for file in files}).index(file.parent.name) for file in files])
@@ -143,8 +143,7 @@ def test_the_temperature_is_fitted_on_the_held_out_images(trained, parity, colou
     def loss(temperature):
         return torch.nn.functional.cross_entropy(logits / temperature, torch.from_numpy(targets[held])).item()
 
-    assert loss(parity.temperature) <= loss(parity.temperature * 1.05) + 1e-6
-    assert loss(parity.temperature) <= loss(parity.temperature / 1.05) + 1e-6
+    assert loss(parity.temperature) <= min(map(loss, np.geomspace(0.1, 10, 81))) + 1e-6
 
 
 def test_by_default_the_file_lies_in_the_run_and_data_may_be_any(trained, colours, tmp_path):

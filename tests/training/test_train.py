@@ -88,7 +88,7 @@ def test_a_run_folder_tells_all_about_the_run(trained, colours):
     }
     config = OmegaConf.load(run / "config.yaml")
     assert config.model.backbone == "test_efficientnet"
-    assert config.trainer.max_epochs == 4
+    assert config.trainer.max_epochs == 8
     assert config.data.folder == str(colours)
     environment = json.loads((run / "environment.json").read_text())
     assert environment["packages"]["torch"] == version("torch")
@@ -105,7 +105,7 @@ def test_a_run_folder_tells_all_about_the_run(trained, colours):
 def test_the_figures_agree_with_each_other(trained):
     assert json.loads((trained.folder / "metrics.json").read_text()) == trained.metrics
     table = rows(trained.folder)
-    assert len(table) == trained.metrics["epochs"] == 4
+    assert len(table) == trained.metrics["epochs"] == 8
     best = min(table, key=lambda row: float(row["val/loss"]))
     assert float(best["val/loss"]) == trained.metrics["val/loss"]
     assert float(best["val/accuracy"]) == trained.metrics["val/accuracy"]
