@@ -25,7 +25,7 @@ def fit_temperature(logits: Tensor, targets: Tensor) -> float:
     Returns:
         T between 0.1 and 10.
     """
-    log_t = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    log_t = torch.zeros(1, dtype=torch.float64, device=logits.device, requires_grad=True)
     logits = logits.double()
     optimiser = torch.optim.LBFGS([log_t], lr=0.1, max_iter=200, line_search_fn="strong_wolfe")
 

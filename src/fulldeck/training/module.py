@@ -10,6 +10,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's own name
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from fulldeck.training.backbone import create_backbone
+from fulldeck.training.calibrate import fit_temperature
 
 
 class CardModule(L.LightningModule):
@@ -59,6 +60,7 @@ class CardModule(L.LightningModule):
         self.std: Tensor
         self.accuracy = MulticlassAccuracy(len(labels), average="micro")
         self.f1 = MulticlassF1Score(len(labels), average="macro")
+        self._held_out: list[tuple[Tensor, Tensor]] = []
 
     def forward(self, images: Tensor) -> Tensor:
         """Give the logits, float [N, C], of images, float [N, 3, S, S] in 0..1."""
@@ -80,14 +82,25 @@ class CardModule(L.LightningModule):
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
-        """Log loss, accuracy and macro F1 of the held-out images."""
+        """Log accuracy and macro F1 of the held-out images."""
         images, targets = batch
         logits = self(images).float()
         self.accuracy(logits, targets)
         self.f1(logits, targets)
-        self.log("val/loss", F.cross_entropy(logits, targets), batch_size=len(targets), prog_bar=True)
         self.log("val/accuracy", self.accuracy, prog_bar=True)
         self.log("val/f1", self.f1)
+        self._held_out.append((logits, targets))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the cross entropy of the held-out images at the temperature that suits them best.
+
+        Export calibrates with such a temperature, so an epoch that is merely less sure of itself is no worse for it.
+        """
+        logits, targets = (torch.cat(part) for part in zip(*self._held_out, strict=True))
+        self._held_out.clear()
+        with torch.inference_mode(False), torch.enable_grad():
+            temperature = fit_temperature(logits.clone(), targets.clone())
+        self.log("val/loss", F.cross_entropy(logits / temperature, targets), prog_bar=True)
 
     def configure_optimizers(self) -> Any:
         """Return AdamW with a warm-up and a cosine, stepped every batch."""
