@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from sent_images import encoded
 
 from fulldeck.serving.access import Rates
 from fulldeck.serving.app import create_app
 from fulldeck.serving.keys import KeyRing, add, read, revoke
 from fulldeck.serving.settings import Settings
+from sent_images import encoded
 
 IMAGE = encoded((250, 10, 10))
 

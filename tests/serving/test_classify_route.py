@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from sent_images import encoded, jpeg
 
 from fulldeck import Recognizer
 from fulldeck.serving.app import create_app
 from fulldeck.serving.settings import Settings
+from sent_images import encoded, jpeg
 
 RED, GREEN, BLUE = encoded((250, 10, 10)), encoded((10, 250, 10)), encoded((10, 10, 250))
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sent_images import encoded
 
 from fulldeck.serving.app import create_app
 from fulldeck.serving.settings import Settings
+from sent_images import encoded
 
 SMALL = encoded((250, 10, 10))
 LARGE = encoded((10, 10, 250), size=(4000, 4000))
