@@ -130,10 +130,11 @@ def quickstart(out: Path, *, seed: int = 0, overrides: Sequence[str] = (), decks
 def summarise(outcome: Outcome) -> None:
     """Print what was made, what it scored, where it lies and what to do next."""
     console = Console()
-    table = Table("picture", "small model", "champion", title="cards of a deck that neither model was trained on")
+    test = split_folder(outcome.data, "test")
+    table = Table(f"in {test}", "small model", "champion", title="cards of a deck that neither model was trained on")
     for shown in outcome.shown:
         table.add_row(
-            str(shown.file),
+            str(shown.file.relative_to(test)),
             _cell(shown.small, shown.truth),
             _cell(shown.champion, shown.truth) if shown.champion else "-",
         )
