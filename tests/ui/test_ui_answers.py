@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import uvicorn
@@ -12,14 +13,14 @@ from PIL import Image
 
 from fulldeck.errors import ConfigError, FulldeckError, ImageError
 from fulldeck.serving.app import create_app
+from fulldeck.serving.keys import KeyRing, add
 from fulldeck.serving.settings import Settings
 from fulldeck.ui.answers import Local, Remote
 
 
-@pytest.fixture(scope="module")
-def url(tiny_model) -> Iterator[str]:
+@contextmanager
+def served(app) -> Iterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
-    app = create_app(Settings(model=tiny_model))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
@@ -29,6 +30,12 @@ def url(tiny_model) -> Iterator[str]:
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True
     thread.join(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def url(tiny_model) -> Iterator[str]:
+    with served(create_app(Settings(model=tiny_model))) as url:
+        yield url
 
 
 def png() -> bytes:
@@ -59,3 +66,12 @@ def test_a_server_that_is_no_fulldeck_service(url):
 def test_an_address_must_be_the_webs():
     with pytest.raises(ConfigError, match="file:///etc/passwd"):
         Remote("file:///etc/passwd")
+
+
+def test_a_service_that_asks_for_a_key_gets_it(tiny_model, tmp_path):
+    file = tmp_path / "keys"
+    key = add(file, "page")
+    with served(create_app(Settings(model=tiny_model), KeyRing(file))) as url:
+        assert Remote(url, key).ask("a.png", png()).label == Local(tiny_model).ask("a.png", png()).label
+        with pytest.raises(FulldeckError, match="key"):
+            Remote(url).ask("a.png", png())

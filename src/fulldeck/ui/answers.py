@@ -1,13 +1,9 @@
 """Where the page's answers come from: the model in this process, or a service elsewhere."""
 
-import json
-import urllib.error
-import urllib.request
-import uuid
 from pathlib import Path
 
-from fulldeck.errors import ConfigError, FulldeckError, ImageError
-from fulldeck.inference.recognizer import Alternative, Prediction, Recognizer
+from fulldeck.client import Client
+from fulldeck.inference.recognizer import Prediction, Recognizer
 
 
 class Local:
@@ -34,14 +30,17 @@ class Local:
 class Remote:
     """Asks a fulldeck service.
 
+    Args:
+        url: where it is.
+        key: the API key that it wants, if it wants one.
+
     Raises:
-        ConfigError: the address is none of the web's.
+        ConfigError: the address is none of the web's, or the key cannot be sent.
     """
 
-    def __init__(self, url: str) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise ConfigError(f"FULLDECK_URL={url} is no address of a service: write http://host:port")
-        self._url = f"{url.rstrip('/')}/classify/"
+    def __init__(self, url: str, key: str | None = None) -> None:
+        self._url, self._key = url, key
+        self._client().close()  # a wrong address is said at once
         self.name = f"the service at {url}"
 
     def ask(self, name: str, data: bytes) -> Prediction:
@@ -49,31 +48,10 @@ class Remote:
 
         Raises:
             ImageError: the service cannot read it; the sentence is the service's.
-            FulldeckError: the service does not answer.
+            ServiceError: the service does not answer, or does not let us in.
         """
-        boundary = uuid.uuid4().hex
-        safe = "".join(character for character in name if character.isprintable() and character not in '"\\')
-        head = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="{safe}"\r\n\r\n'
-        body = head.encode() + data + f"\r\n--{boundary}--\r\n".encode()
-        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-        request = urllib.request.Request(self._url, body, headers)  # noqa: S310  (the constructor looked at the scheme)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
-                answer = json.load(response)["predictions"][0]
-            others = tuple(Alternative(a["label"], a["probability"]) for a in answer["alternatives"])
-            return Prediction(answer["label"], answer["probability"], answer["accepted"], others)
-        except urllib.error.HTTPError as error:
-            raise _refusal(error, self._url) from error
-        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-            raise FulldeckError(
-                f"{self._url} gave no answer ({error}): is a fulldeck service running there?"
-            ) from error
+        with self._client() as client:
+            return client.classify(data, name)
 
-
-def _refusal(error: urllib.error.HTTPError, url: str) -> FulldeckError:
-    """The service's own sentence where it sent one."""
-    try:
-        detail = str(json.load(error)["detail"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return FulldeckError(f"{url} answered with status {error.code}")
-    return ImageError(detail) if error.code in {413, 415, 422} else FulldeckError(detail)
+    def _client(self) -> Client:
+        return Client(self._url, self._key, retries=1)  # somebody sits before the page and waits

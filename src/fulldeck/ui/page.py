@@ -39,7 +39,7 @@ _STYLE = """<style>
 @st.cache_resource(show_spinner="Loading the model …")
 def source(url: str, model: str) -> Local | Remote:
     """What answers; one for all visitors."""
-    return Remote(url) if url else Local(Path(model) if model else None)
+    return Remote(url, os.environ.get("FULLDECK_KEY")) if url else Local(Path(model) if model else None)
 
 
 def face(label: str, sure: bool) -> str:
