@@ -44,8 +44,10 @@ _EXTRAS = {
     "kagglehub": "train",
     "lightning": "train",
     "matplotlib": "train",
+    "mlflow": "tracking",
     "omegaconf": "train",
     "onnx": "train",
+    "optuna": "sweep",
     "prometheus_client": "serve",
     "pydantic_settings": "serve",
     "sklearn": "train",
@@ -54,6 +56,7 @@ _EXTRAS = {
     "torch": "train",
     "torchmetrics": "train",
     "uvicorn": "serve",
+    "wandb": "tracking",
 }
 
 
