@@ -12,6 +12,7 @@ import pytest
 
 from fulldeck.cards import LABELS
 from fulldeck.inference.model_file import METADATA_KEY, SCHEMA
+from fulldeck.inference.seal import seal
 
 TINY_SIZE = 32
 NOBODY = 65534
@@ -104,7 +105,7 @@ def write_tiny_model(
     if metadata:
         text = metadata if isinstance(metadata, str) else json.dumps(metadata)
         helper.set_model_props(model, {METADATA_KEY: text})
-    onnx.save(model, path)
+    path.write_bytes(seal(model.SerializeToString()))
     return path
 
 

@@ -3,6 +3,7 @@ import pytest
 
 from fulldeck.errors import ModelError
 from fulldeck.inference.classifier import Classifier, available_cores
+from fulldeck.inference.seal import seal
 
 
 def test_it_runs(tiny_model):
@@ -79,7 +80,7 @@ def test_another_output(tmp_path, tiny_model):
     onnx = pytest.importorskip("onnx")
     model = onnx.load(tiny_model)
     del model.graph.output[1]
-    onnx.save(model, tmp_path / "one.onnx")
+    (tmp_path / "one.onnx").write_bytes(seal(model.SerializeToString()))
     with pytest.raises(ModelError, match="it has no output 'embedding'"):
         Classifier(tmp_path / "one.onnx")
 

@@ -17,6 +17,7 @@ from fulldeck.cards import LABELS
 from fulldeck.data.manifest import content_hash
 from fulldeck.errors import DataError, ModelError
 from fulldeck.inference.model_file import champion_path
+from fulldeck.inference.seal import seal
 from fulldeck.training.evaluate import evaluate, find_model, find_split
 
 COLOURS = {"blue": (20, 20, 235), "green": (20, 235, 20), "red": (235, 20, 20)}
@@ -32,7 +33,7 @@ def sharpen(path, colours, labels, sharpness=6.0):
     for stored in model.graph.initializer:
         if stored.name == "weights":
             stored.CopyFrom(onnx.numpy_helper.from_array(weights, "weights"))
-    onnx.save(model, path)
+    path.write_bytes(seal(model.SerializeToString()))
     return path
 
 

@@ -17,6 +17,7 @@ from fulldeck.errors import ConfigError, DataError, ModelError
 from fulldeck.inference.classifier import Classifier
 from fulldeck.inference.model_file import METADATA_KEY, SCHEMA
 from fulldeck.inference.recognizer import Recognizer
+from fulldeck.inference.seal import seal
 from fulldeck.training import export as exporting
 from fulldeck.training.export import data_hash, export, load_run
 from fulldeck.training.train import train
@@ -255,7 +256,7 @@ def test_a_truncated_or_foreign_or_older_file_is_refused(parity, tmp_path):
         del model.metadata_props[:]
         if change:
             onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(info | change)})
-        onnx.save(model, tmp_path / "changed.onnx")
+        (tmp_path / "changed.onnx").write_bytes(seal(model.SerializeToString()))
         with pytest.raises(ModelError, match=says):
             Classifier(tmp_path / "changed.onnx")
 

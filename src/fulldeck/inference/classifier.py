@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fulldeck.errors import ModelError
 from fulldeck.inference.model_file import EMBEDDING, INPUT, METADATA_KEY, PROBABILITIES, ModelInfo
+from fulldeck.inference.seal import check_seal
 
 
 class Classifier:
@@ -29,8 +30,8 @@ class Classifier:
         info: What the file says of itself.
 
     Raises:
-        ModelError: The file is not there, no ONNX, truncated, not written by ``fulldeck export``, of another schema
-            version, or its graph is not what its metadata says.
+        ModelError: The file is not there, no ONNX, truncated, changed since ``fulldeck export`` wrote it, of another
+            schema version, or its graph is not what its metadata says.
     """
 
     def __init__(self, path: Path | str, threads: int | None = None) -> None:
@@ -71,6 +72,11 @@ def _open_session(path: Path, threads: int) -> ort.InferenceSession:
         raise ModelError(f"{path}: there is no such model file")
     if not path.is_file():
         raise ModelError(f"{path}: this is no file, so no model")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: it cannot be read ({error.strerror})") from None
+    check_seal(data, path)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -79,9 +85,10 @@ def _open_session(path: Path, threads: int) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # the errors that matter are raised; ours say what to do
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # The bytes that were checked, not the path: what lies there may be another file by now.
+        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a class of its own for each reason
-        raise ModelError(f"{path}: this is no ONNX model, or a truncated one ({_first_line(error)})") from None
+        raise ModelError(f"{path}: this is no ONNX model that can be run ({_first_line(error)})") from None
 
 
 def _first_line(error: Exception) -> str:

@@ -22,6 +22,7 @@ from fulldeck.data.dataset import Batches, DeckDataModule, Images, open_cache
 from fulldeck.errors import ConfigError, DataError, ModelError
 from fulldeck.inference.classifier import Classifier
 from fulldeck.inference.model_file import EMBEDDING, INPUT, METADATA_KEY, PROBABILITIES, ModelInfo
+from fulldeck.inference.seal import seal
 from fulldeck.training.calibrate import fit_temperature, fit_threshold
 from fulldeck.training.module import CardModule
 from fulldeck.training.train import data_module, start_from
@@ -195,11 +196,11 @@ def to_onnx(answering: nn.Module, size: int) -> onnx.ModelProto:
 
 
 def write_model(graph: onnx.ModelProto, info: ModelInfo, file: Path) -> None:
-    """Write a graph with its description inside."""
+    """Write a graph with its description inside, sealed."""
     del graph.metadata_props[:]
     entry = graph.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, info.to_json()
-    onnx.save(graph, file)
+    file.write_bytes(seal(graph.SerializeToString()))
 
 
 def data_hash(hashes: dict[str, str]) -> str:
