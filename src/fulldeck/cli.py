@@ -103,6 +103,25 @@ def data_render(out: Path, decks: int, per_card: int, seed: int) -> None:
     click.echo(summary)
 
 
+@data.command("no-card")
+@click.argument("out", type=PATH)
+@click.option("--train", type=click.IntRange(min=0), default=250, help="How many of each kind for training.")
+@click.option("--test", type=click.IntRange(min=0), default=50, help="How many of each kind for measuring.")
+@click.option("--seed", type=int, default=0, help="The same seed draws the same bytes.")
+@click.option(
+    "--pictures",
+    type=(str, PATH),
+    multiple=True,
+    metavar="KIND DIR",
+    help="Photographs of one more kind, in DIR/train and DIR/test: photograph data/backgrounds.",
+)
+def data_no_card(*, out: Path, train: int, test: int, seed: int, pictures: tuple[tuple[str, Path], ...]) -> None:
+    """Make pictures in which there is no card: backs, business cards, dice, chips, paper, screens, textures, noise."""
+    from fulldeck.data.no_card import no_card
+
+    click.echo(no_card(out, train=train, test=test, seed=seed, pictures=dict(pictures)))
+
+
 @data.command("stats")
 @click.argument("folder", type=PATH)
 @click.option(

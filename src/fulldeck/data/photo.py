@@ -44,7 +44,7 @@ def photograph(face: NDArray[np.uint8], mask: NDArray[np.uint8], rng: np.random.
     source = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     corners = _corners(rng)
     matrix = cv2.getPerspectiveTransform(source, corners)
-    scene = _ground(rng)
+    scene = ground(rng)
     size = (_LARGE, _LARGE)
     # the face goes on beyond its edge (the outline does not), so that no dark seam shows around it
     card = np.asarray(cv2.warpPerspective(face, matrix, size, borderMode=cv2.BORDER_REPLICATE), np.uint8)
@@ -56,7 +56,7 @@ def photograph(face: NDArray[np.uint8], mask: NDArray[np.uint8], rng: np.random.
         cv2.add(cv2.multiply(card, alpha, scale=1 / 255), cv2.multiply(scene, 255 - alpha, scale=1 / 255)), np.uint8
     )
     small = np.asarray(cv2.resize(card, (SIZE, SIZE), interpolation=cv2.INTER_AREA), np.uint8)
-    return _developed(small, rng)
+    return develop(small, rng)
 
 
 def jpeg(image: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
@@ -83,8 +83,8 @@ def _corners(rng: np.random.Generator) -> NDArray[np.float32]:
     return np.asarray(placed * _LARGE, np.float32)
 
 
-def _ground(rng: np.random.Generator) -> NDArray[np.uint8]:
-    """What the card lies on, ``uint8 [448, 448, 3]``."""
+def ground(rng: np.random.Generator) -> NDArray[np.uint8]:
+    """What a card may lie on, ``uint8 [448, 448, 3]``: twice as large as the picture."""
     kind = rng.random()
     if kind < 0.4:
         return blank(_LARGE, _LARGE, (255, 255, 255) if kind < 0.28 else (0, 0, 0))
@@ -110,7 +110,7 @@ def _shadowed(scene: NDArray[np.uint8], outline: NDArray[np.uint8], rng: np.rand
     return np.asarray(cv2.multiply(scene, cv2.merge([light, light, light]), scale=1 / 255), np.uint8)
 
 
-def _developed(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def develop(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Light, focus and noise, ``uint8 [224, 224, 3]`` to the same."""
     if chance(rng, 0.3):  # once stored smaller, or out of focus
         size = int(rng.integers(72, 180))
