@@ -109,6 +109,128 @@ def write_tiny_model(
     return path
 
 
+def write_tiny_locator(
+    path: Path,
+    card: Sequence[tuple[float, float]] = ((-20, -28), (20, -28), (20, 28), (-20, 28)),
+    *,
+    metadata: dict[str, Any] | str | None = None,
+    leave_out: str = "",
+) -> Path:
+    """Write a locator that finds colourful cards of one size on grey ground.
+
+    Its score at a cell is how much of the card's upright inner rectangle around the cell's middle is colourful: 1 where
+    all of it is, so it peaks at a card's middle. That is also what it says is visible.
+
+    Args:
+        path: Where.
+        card: The corners of such a card, seen from its middle, in pixels of the input, whose longer side has 320.
+        metadata: Another object than ``tiny_locator_metadata``, or a text in its place.
+        leave_out: An output that is not to be there.
+    """
+    onnx = pytest.importorskip("onnx")
+    helper, numbers = onnx.helper, onnx.numpy_helper
+    half = np.floor(np.abs(np.float32(card)).max(axis=0) / 2) * 2  # a little less than the card, and whole cells
+    width, height = (int(2 * side) for side in half)
+    pads = [(height - 4) // 2, (width - 4) // 2] * 2
+    nodes = [
+        helper.make_node("Cast", ["images"], ["pixels"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("ReduceMax", ["pixels"], ["most"], axes=[3], keepdims=0),
+        helper.make_node("ReduceMin", ["pixels"], ["least"], axes=[3], keepdims=0),
+        helper.make_node("Sub", ["most", "least"], ["colour"]),
+        helper.make_node("Div", ["colour", "full"], ["colourful"]),
+        helper.make_node("Clip", ["colourful", "", "one"], ["clipped"]),
+        helper.make_node("Unsqueeze", ["clipped", "axis"], ["plane"]),
+        helper.make_node(
+            "AveragePool",
+            ["plane"],
+            ["pooled"],
+            kernel_shape=[height, width],
+            strides=[4, 4],
+            pads=pads,
+            count_include_pad=1,
+        ),
+        helper.make_node("Squeeze", ["pooled", "axis"], ["score"]),
+        helper.make_node("Identity", ["score"], ["visible"]),
+        # Each cell's middle: four times its number and two.
+        helper.make_node("Mul", ["score", "zero"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "four"], ["fours"]),
+        helper.make_node("CumSum", ["fours", "two"], ["right"]),
+        helper.make_node("CumSum", ["fours", "one_int"], ["down"]),
+        helper.make_node("Unsqueeze", ["right", "last"], ["x"]),
+        helper.make_node("Unsqueeze", ["down", "last"], ["y"]),
+        helper.make_node("Concat", ["x", "y"] * 4, ["middles"], axis=3),
+        helper.make_node("Add", ["middles", "offsets"], ["flat"]),
+        helper.make_node("Reshape", ["flat", "shape"], ["corners"]),
+    ]
+    constants = {
+        "full": np.float32(200),
+        "one": np.float32(1),
+        "zero": np.float32(0),
+        "four": np.float32(4),
+        "axis": np.int64([1]),
+        "last": np.int64([3]),
+        "two": np.int64(2),
+        "one_int": np.int64(1),
+        "offsets": np.float32(card).reshape(8) - 2,  # the cumulated fours are a cell's end
+        "shape": np.int64([0, 0, 0, 4, 2]),
+    }
+    forms = {"score": ["N", "h", "w"], "corners": ["N", "h", "w", 4, 2], "visible": ["N", "h", "w"]}
+    graph = helper.make_graph(
+        nodes,
+        "tiny-locator",
+        [helper.make_tensor_value_info("images", onnx.TensorProto.UINT8, ["N", "H", "W", 3])],
+        [
+            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, form)
+            for name, form in forms.items()
+            if name != leave_out
+        ],
+        [numbers.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    text = metadata if isinstance(metadata, str) else json.dumps(metadata or tiny_locator_metadata())
+    if text:
+        helper.set_model_props(model, {METADATA_KEY: text})
+    path.write_bytes(seal(model.SerializeToString()))
+    return path
+
+
+def tiny_locator_metadata() -> dict[str, Any]:
+    """The metadata object of a tiny locator, to be changed at will."""
+    return {
+        "schema": SCHEMA,
+        "kind": "locator",
+        "name": "tiny-locator",
+        "version": "0.0.1",
+        "size": 320,
+        "stride": 4,
+        "threshold": 0.3,
+        "data_hash": "0" * 64,
+        "commit": "unknown",
+        "created": "2025-01-01T00:00:00Z",
+        "config": {},
+        "metrics": {},
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_locator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A valid locator of upright colourful cards of 40x56 pixels on grey; do not change it."""
+    return write_tiny_locator(tmp_path_factory.mktemp("locator") / "tiny-locator.onnx")
+
+
+@pytest.fixture
+def make_locator(tmp_path: Path) -> Callable[..., Path]:
+    """Write a locator of one's own: ``make_locator(card=[...], metadata={...})``; see ``write_tiny_locator``."""
+    count = 0
+
+    def make(**changes: Any) -> Path:
+        nonlocal count
+        count += 1
+        return write_tiny_locator(tmp_path / f"locator-{count}.onnx", **changes)
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A valid model file of 53 labels; do not change it."""
@@ -138,6 +260,12 @@ def make_model(tmp_path: Path) -> Callable[..., Path]:
 def metadata() -> dict[str, Any]:
     """The metadata object of a tiny model, to be changed at will."""
     return tiny_metadata()
+
+
+@pytest.fixture
+def locator_metadata() -> dict[str, Any]:
+    """The metadata object of a tiny locator, to be changed at will."""
+    return tiny_locator_metadata()
 
 
 @pytest.fixture

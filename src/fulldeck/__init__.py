@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from fulldeck.errors import FulldeckError
 
 if TYPE_CHECKING:
-    from fulldeck.inference.recognizer import Prediction, Recognizer
+    from fulldeck.inference.recognizer import Located, LocatedCard, Prediction, Recognizer
 
-__all__ = ["FulldeckError", "Prediction", "Recognizer", "__version__"]
+__all__ = ["FulldeckError", "Located", "LocatedCard", "Prediction", "Recognizer", "__version__"]
 __version__ = "0.1.0"
 
 # From 1.29 on, importing ONNX Runtime writes a device id under ~/.cache and reports each session to Microsoft (its
@@ -21,7 +21,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"Prediction", "Recognizer"}:
+    if name in {"Located", "LocatedCard", "Prediction", "Recognizer"}:
         from fulldeck.inference import recognizer  # noqa: PLC0415 - the lazy door
 
         return getattr(recognizer, name)

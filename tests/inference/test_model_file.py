@@ -3,7 +3,7 @@ import json
 import pytest
 
 from fulldeck.errors import ModelError
-from fulldeck.inference.model_file import ModelInfo, champion_path
+from fulldeck.inference.model_file import LocatorInfo, ModelInfo, champion_path, locator_beside
 
 
 def test_round_trip(metadata):
@@ -75,3 +75,25 @@ def test_a_missing_field_is_named(metadata, key):
 
 def test_the_champion_lies_in_the_package():
     assert champion_path().parts[-3:] == ("fulldeck", "weights", "champion.onnx")
+    assert locator_beside(champion_path()) == champion_path().parent / "locator.onnx"
+
+
+def test_a_locators_round_trip(locator_metadata):
+    info = LocatorInfo.from_json(json.dumps(locator_metadata), "a.onnx")
+    assert json.loads(info.to_json()) == locator_metadata
+    assert LocatorInfo.from_json(info.to_json(), "a.onnx") == info
+    assert (info.size, info.stride, info.threshold) == (320, 4, 0.3)
+
+
+def test_each_kind_of_model_is_refused_where_the_other_is_wanted(metadata, locator_metadata):
+    with pytest.raises(ModelError, match=r"a\.onnx: this model is a locator, and a classifier is wanted here"):
+        ModelInfo.from_json(json.dumps(locator_metadata), "a.onnx")
+    with pytest.raises(ModelError, match=r"a\.onnx: this model is a classifier, and a locator is wanted here"):
+        LocatorInfo.from_json(json.dumps(metadata), "a.onnx")
+
+
+@pytest.mark.parametrize(("key", "value"), [("size", 0), ("stride", 4.5), ("threshold", 2), ("name", None)])
+def test_a_wrong_field_of_a_locator_is_named(locator_metadata, key, value):
+    locator_metadata[key] = value
+    with pytest.raises(ModelError, match=f"its metadata field '{key}' is not "):
+        LocatorInfo.from_json(json.dumps(locator_metadata), "a.onnx")

@@ -12,8 +12,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from fulldeck.errors import ModelError
-from fulldeck.inference.model_file import EMBEDDING, INPUT, METADATA_KEY, PROBABILITIES, ModelInfo
-from fulldeck.inference.seal import check_seal
+from fulldeck.inference.model_file import EMBEDDING, INPUT, PROBABILITIES, ModelInfo
+from fulldeck.inference.session import open_session
 
 
 class Classifier:
@@ -36,11 +36,8 @@ class Classifier:
 
     def __init__(self, path: Path | str, threads: int | None = None) -> None:
         self.path = Path(path)
-        self._session = _open_session(self.path, threads or available_cores())
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        if METADATA_KEY not in metadata:
-            raise ModelError(f"{path}: this ONNX file has no fulldeck metadata; write one with `fulldeck export`")
-        self.info = ModelInfo.from_json(metadata[METADATA_KEY], path)
+        self._session, metadata = open_session(self.path, threads or available_cores())
+        self.info = ModelInfo.from_json(metadata, path)
         _check_graph(self._session, self.info, self.path)
 
     def run(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -65,34 +62,6 @@ def available_cores() -> int:
         return max(1, min(cores, round(int(quota) / int(period))))
     except (OSError, ValueError):  # no such file, or "max": no quota
         return cores
-
-
-def _open_session(path: Path, threads: int) -> ort.InferenceSession:
-    if not path.exists():
-        raise ModelError(f"{path}: there is no such model file")
-    if not path.is_file():
-        raise ModelError(f"{path}: this is no file, so no model")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: it cannot be read ({error.strerror})") from None
-    check_seal(data, path)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Threads that wait for the next run in a busy loop win a tenth of a millisecond on an idle machine, and cost the
-    # threefold time on a busy one.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4  # the errors that matter are raised; ours say what to do
-    try:
-        # The bytes that were checked, not the path: what lies there may be another file by now.
-        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a class of its own for each reason
-        raise ModelError(f"{path}: this is no ONNX model that can be run ({_first_line(error)})") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _check_graph(session: ort.InferenceSession, info: ModelInfo, path: Path) -> None:

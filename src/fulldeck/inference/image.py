@@ -87,7 +87,12 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def decode(
-    data: bytes, name: str = "image", side: int | None = None, max_pixels: int = MAX_PIXELS
+    data: bytes,
+    name: str = "image",
+    side: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    longer: int | None = None,
 ) -> NDArray[np.uint8]:
     """Decode an encoded image: JPEG, PNG, WebP, GIF (its first frame), BMP, TIFF, HEIC or AVIF.
 
@@ -100,9 +105,11 @@ def decode(
             then decoded at a half, quarter or eighth of its scale, which is what makes photos of many megapixels
             cheap; a model sees no difference (under one grey level on average).
         max_pixels: An image of more pixels than this is refused by its header.
+        longer: In place of ``side``: how many pixels the longer side must keep at least. A JPEG is decoded at the
+            smallest of the scales above that keeps them; any other format as it is.
 
     Returns:
-        uint8 [H, W, 3], RGB, upright, contiguous.
+        uint8 [H, W, 3], RGB, upright, contiguous. :func:`reduction` tells the scale.
 
     Raises:
         ImageError: Empty, no image, truncated, damaged (a JPEG also where its decoder merely warns), smaller than
@@ -113,8 +120,30 @@ def decode(
     if len(data) > MAX_BYTES:
         raise ImageError(f"{name}: it has {len(data):,} bytes, more than the {MAX_BYTES:,} allowed", "too_many_bytes")
     if data.startswith(b"\xff\xd8\xff"):
-        return _decode_jpeg(data, name, side, max_pixels)
+        return _decode_jpeg(data, name, max_pixels, side, longer)
     return _decode_with_pillow(data, name, max_pixels)
+
+
+def reduction(data: bytes, name: str = "image", side: int | None = None, longer: int | None = None) -> int:
+    """Tell by how much :func:`decode` would reduce an image, given the same arguments: 8, 4, 2 or, mostly, 1.
+
+    Raises:
+        ImageError: A JPEG that ends before its pixels begin.
+    """
+    if not data.startswith(b"\xff\xd8\xff"):
+        return 1
+    head = _jpeg_head(data, name)
+    return 1 if head.channels == 4 else _times(head, side, longer)
+
+
+def jpeg_size(data: bytes, name: str = "image") -> tuple[int, int]:
+    """Read an upright JPEG's width and height from its header.
+
+    Raises:
+        ImageError: It ends before its pixels begin.
+    """
+    head = _jpeg_head(data, name)
+    return (head.height, head.width) if head.turn in {5, 6, 7, 8} else (head.width, head.height)
 
 
 def from_pillow(image: "PillowImage", name: str = "image") -> NDArray[np.uint8]:
@@ -157,12 +186,31 @@ def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     Returns:
         uint8 [size, size, 3]. The input itself where it has that size already.
     """
-    height, width = image.shape[:2]
-    while height >= 2 * size or width >= 2 * size:
-        height = height // 2 if height >= 2 * size else height
-        width = width // 2 if width >= 2 * size else width
-        image = _linear(image, height, width)
-    return image if height == size and width == size else _linear(image, size, size)
+    return scaled(image, size, size)
+
+
+def scaled(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """Bring an image to a size, in the way that :func:`resize` describes.
+
+    Args:
+        image: uint8 [H, W, 3].
+        width: Of the result, in pixels.
+        height: Of the result, in pixels.
+
+    Returns:
+        uint8 [height, width, 3]. The input itself where it has that size already.
+    """
+    rows, columns = image.shape[:2]
+    while rows >= 2 * height or columns >= 2 * width:
+        rows = rows // 2 if rows >= 2 * height else rows
+        columns = columns // 2 if columns >= 2 * width else columns
+        image = _linear(image, rows, columns)
+    return image if rows == height and columns == width else _linear(image, height, width)
+
+
+def halved(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Halve both sides of an image of 2 pixels a side or more; each pixel becomes the mean of 2x2."""
+    return _linear(image, image.shape[0] // 2, image.shape[1] // 2)
 
 
 def _linear(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
@@ -182,7 +230,7 @@ def _check_size(width: int, height: int, name: str, max_pixels: int = MAX_PIXELS
         )
 
 
-def _decode_jpeg(data: bytes, name: str, side: int | None, max_pixels: int) -> NDArray[np.uint8]:
+def _decode_jpeg(data: bytes, name: str, max_pixels: int, side: int | None, longer: int | None) -> NDArray[np.uint8]:
     head = _jpeg_head(data, name)
     width, height = head.width, head.height
     _check_size(width, height, name, max_pixels)
@@ -196,10 +244,7 @@ def _decode_jpeg(data: bytes, name: str, side: int | None, max_pixels: int) -> N
         )
     if head.channels == 4:  # CMYK or YCCK, inverted or not: Pillow knows the difference
         return _decode_with_pillow(data, name, max_pixels)
-    # libjpeg scales while it decodes. Three times the wanted side must be left, so that the resize that follows, not
-    # the decoder's coarser filter, decides what the model sees.
-    shorter = min(width, height)
-    times = 1 if side is None else next((times for times in (8, 4, 2) if shorter >= 3 * times * side), 1)
+    times = _times(head, side, longer)
     wanted = {"min_height": -(-height // times), "min_width": -(-width // times)}
     try:
         return _turned(simplejpeg.decode_jpeg(data, "RGB", **wanted), head.turn)
@@ -256,6 +301,17 @@ def _jpeg_head(data: bytes, name: str) -> _JpegHead:
                 turn = _exif_turn(data[position + 10 : position + 2 + length])
             position += 2 + length
     raise ImageError(f"{name}: the JPEG is truncated or damaged: it ends before its pixels begin", "truncated")
+
+
+def _times(head: _JpegHead, side: int | None, longer: int | None) -> int:
+    """By how much libjpeg is to reduce an image while it decodes it."""
+    if longer is not None:
+        return next((times for times in (8, 4, 2) if max(head.width, head.height) >= times * longer), 1)
+    if side is not None:
+        # Three times the wanted side must be left, so that the resize that follows, not the decoder's coarser filter,
+        # decides what the model sees.
+        return next((times for times in (8, 4, 2) if min(head.width, head.height) >= 3 * times * side), 1)
+    return 1
 
 
 def _exif_turn(tiff: bytes) -> int:

@@ -1,31 +1,52 @@
-"""From images to named predictions: decode, resize, run, name. What a user of the package holds in the hand.
+"""From images to named predictions: decode, resize, find, run, name. What a user of the package holds in the hand.
 
 It knows nothing of files in folders, of the command line or of HTTP.
+
+How one picture is answered, so that :meth:`Recognizer.classify` and :meth:`Recognizer.locate` never disagree:
+
+1. The classifier looks at the whole picture. It was trained to be sure only where one card fills it; if it is, that is
+   the one card there, for both.
+2. Otherwise the locator finds the cards' outlines, each is cut out and classified, and those are the cards.
+   ``classify`` names the one that shows most.
+3. If there are none, the first answer stands for ``classify``, doubtful as it is, and ``locate`` gives nothing.
 """
 
-import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fulldeck.errors import ConfigError, ImageError, ModelError
+from fulldeck.errors import ConfigError, ModelError
 from fulldeck.inference import image as images
+from fulldeck.inference import quads
 from fulldeck.inference.classifier import Classifier
-from fulldeck.inference.model_file import ModelInfo, champion_path
+from fulldeck.inference.locate import Found, Locator
+from fulldeck.inference.model_file import ModelInfo, champion_path, locator_beside
+from fulldeck.inference.picture import Photo, Picture
+from fulldeck.inference.rectify import rectify
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as PillowImage
-
-    Picture = str | Path | bytes | NDArray[np.uint8] | PillowImage
+    from fulldeck.inference.picture import Given
 
 CHUNK = 8
 """Images run at once, at most. Larger chunks are slower: their activations leave the processor's cache."""
 
 ALTERNATIVES = 5
 """How many labels a prediction carries beside its own."""
+
+CLEAR_OUTLINE = 0.5
+"""An outline of this score or more is surely a card's: it is reported, not accepted, also where the card cannot be
+read. A fainter one is reported only if it is read."""
+
+SAME_CARD = 0.5
+"""Two outlines with the same label that overlap by more than this (intersection over union) are one card."""
+
+FILLING = 0.5
+"""The outline of the card that fills a picture covers at least this part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +74,44 @@ class Prediction:
     alternatives: tuple[Alternative, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class LocatedCard(Prediction):
+    """A prediction with its place in the photo.
+
+    Attributes:
+        corners: Four points x, y in pixels of the upright image, from its upper left corner: the card's top left, top
+            right, bottom right, bottom left as one sees them on the upright card, or on the card turned by half, as
+            most cards look the same then. They may lie outside the image.
+        visible: The part of the card's area that can be seen, 0 to 1: the rest is covered, or outside the image.
+    """
+
+    corners: tuple[tuple[float, float], ...]
+    visible: float
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The cards in one photo. It can be iterated over.
+
+    Attributes:
+        cards: In reading order: row by row, and each from left to right.
+        width: Of the upright image, in pixels.
+        height: Of the upright image, in pixels.
+    """
+
+    cards: tuple[LocatedCard, ...]
+    width: int
+    height: int
+
+    def __iter__(self) -> Iterator[LocatedCard]:
+        return iter(self.cards)
+
+    def __len__(self) -> int:
+        return len(self.cards)
+
+
 class Recognizer:
-    """Names the card in an image.
+    """Names the card in an image, and finds all cards in a photo.
 
     It keeps no state between calls and may be shared between threads: each call decodes in its own thread, and ONNX
     Runtime runs side by side. One recogniser with all cores serves one caller fastest; many threads of callers do
@@ -62,20 +119,29 @@ class Recognizer:
 
     Args:
         model: A model file; by default (or as "champion") the one that is shipped.
+        locator: A locator file, or "champion" for the one that is shipped; by default ``locator.onnx`` beside the
+            model, where the shipped one lies. Without one only a card that fills the picture is seen. It is opened when
+            it is first needed.
         threads: Threads that one run of the model may use; by default every core this process may use.
         threshold: Accept predictions from this probability on, 0 to 1; by default the model's own.
 
     Attributes:
         classifier: The model that runs.
+        locator_path: The locator file; None if there is none.
         threshold: The threshold that applies.
 
     Raises:
-        ModelError: The model file cannot be used.
+        ModelError: The model file cannot be used, or there is no such locator file.
         ConfigError: The threshold is not between 0 and 1, or the threads are fewer than 1.
     """
 
     def __init__(
-        self, model: Path | str | None = None, *, threads: int | None = None, threshold: float | None = None
+        self,
+        model: Path | str | None = None,
+        *,
+        threads: int | None = None,
+        threshold: float | None = None,
+        locator: Path | str | None = None,
     ) -> None:
         if threshold is not None and not 0 <= threshold <= 1:
             raise ConfigError(f"the threshold is a probability from 0 to 1, not {threshold}")
@@ -86,6 +152,10 @@ class Recognizer:
             raise ModelError(f"{path}: the shipped champion is missing; install fulldeck again, or name a model file")
         self.classifier = Classifier(path, threads)
         self.threshold = self.info.threshold if threshold is None else threshold
+        self.locator_path = _locator_path(locator, path)
+        self._threads = threads
+        self._locator: Locator | None = None
+        self._opening = Lock()
 
     @property
     def info(self) -> ModelInfo:
@@ -93,15 +163,15 @@ class Recognizer:
         return self.classifier.info
 
     @overload
-    def classify(self, image_or_images: "Picture", name: str = "image") -> Prediction: ...
+    def classify(self, image_or_images: "Given", name: str = "image") -> Prediction: ...
 
     @overload
     def classify(self, image_or_images: list[Any] | tuple[Any, ...], name: str = "image") -> list[Prediction]: ...
 
     def classify(
-        self, image_or_images: "Picture | list[Any] | tuple[Any, ...]", name: str = "image"
+        self, image_or_images: "Given | list[Any] | tuple[Any, ...]", name: str = "image"
     ) -> Prediction | list[Prediction]:
-        """Name what one image shows, or each of a list or tuple of images.
+        """Name the card that one image shows, or each of a list or tuple of images: the one that shows most of itself.
 
         An image is a path, the bytes of an image file, an array (uint8 [H, W, 3], RGB) or a Pillow image; ``name`` is
         what error messages call one that is not a path.
@@ -111,17 +181,44 @@ class Recognizer:
 
         Raises:
             ImageError: An image cannot be read. Of a list nothing is returned then; the error names the image.
+            ModelError: The locator file cannot be used.
         """
         if not isinstance(image_or_images, list | tuple):
-            return self.predict(self.prepare(image_or_images, name)[np.newaxis])[0]
+            return self._classify([Picture(image_or_images, name)])[0]
         predictions: list[Prediction] = []
         for start in range(0, len(image_or_images), CHUNK):
             chunk = image_or_images[start : start + CHUNK]
-            batch = [self.prepare(image, f"{name} {start + at}") for at, image in enumerate(chunk)]
-            predictions += self.predict(np.stack(batch))
+            predictions += self._classify([Picture(image, f"{name} {start + at}") for at, image in enumerate(chunk)])
         return predictions
 
-    def prepare(self, image: "Picture", name: str = "image", max_pixels: int = images.MAX_PIXELS) -> NDArray[np.uint8]:
+    @overload
+    def locate(self, image_or_images: "Given", name: str = "image") -> Located: ...
+
+    @overload
+    def locate(self, image_or_images: list[Any] | tuple[Any, ...], name: str = "image") -> list[Located]: ...
+
+    def locate(
+        self, image_or_images: "Given | list[Any] | tuple[Any, ...]", name: str = "image"
+    ) -> Located | list[Located]:
+        """Find and name every card in one image, or in each of a list or tuple of images.
+
+        Args:
+            image_or_images: As for :meth:`classify`.
+            name: What error messages call an image that is not a path.
+
+        Returns:
+            The cards of one image, none if it shows none; for a list a list of those, in its order. A card whose
+            outline is clear and which cannot be read is among them, not accepted.
+
+        Raises:
+            ImageError: An image cannot be read. Of a list nothing is returned then; the error names the image.
+            ModelError: The locator file cannot be used.
+        """
+        if not isinstance(image_or_images, list | tuple):
+            return self.locate_picture(Picture(image_or_images, name))
+        return [self.locate_picture(Picture(image, f"{name} {at}")) for at, image in enumerate(image_or_images)]
+
+    def prepare(self, image: "Given", name: str = "image", max_pixels: int = images.MAX_PIXELS) -> NDArray[np.uint8]:
         """Decode and resize one image to what the model takes.
 
         Args:
@@ -135,11 +232,10 @@ class Recognizer:
         Raises:
             ImageError: The image cannot be read.
         """
-        side = self.info.size
-        return images.resize(_pixels(image, name, side, max_pixels), side)
+        return Picture(image, name, max_pixels).square(self.info.size)
 
     def predict(self, batch: NDArray[np.uint8]) -> list[Prediction]:
-        """Name a batch of prepared images.
+        """Name a batch of prepared images, each as a whole.
 
         Args:
             batch: uint8 [N, S, S, 3], RGB, with N at least 1.
@@ -150,6 +246,79 @@ class Recognizer:
         probabilities, _ = self.classifier.run(batch)
         return [self._name(row) for row in probabilities]
 
+    def second_look(self, picture: Picture, whole: Prediction) -> Prediction:
+        """Settle what a picture shows: as a whole, or, where that is doubtful, by the card in it that shows most.
+
+        Args:
+            picture: The picture.
+            whole: What :meth:`predict` says of it.
+
+        Returns:
+            The answer of :meth:`classify`: of the cards that are found an accepted one first, then the one with the
+            largest visible area times its probability; ``whole`` if there are none.
+
+        Raises:
+            ImageError: The picture cannot be decoded.
+            ModelError: The locator file cannot be used.
+        """
+        if self._fills(whole) or self.locator_path is None:
+            return whole
+        cards = self._cards(picture.photo())
+        return _plain(max(cards, key=_prominence)) if cards else whole
+
+    def locate_picture(self, picture: Picture) -> Located:
+        """Find and name every card in one picture: see :meth:`locate`."""
+        square, photo = picture.square_and_photo(self.info.size)
+        whole = self.predict(square[np.newaxis])[0]
+        cards = [] if self._fills(whole) else self._cards(photo)
+        if not cards and whole.accepted:
+            cards = [self._filling(whole, photo)]
+        order = quads.reading_order([np.array(card.corners, np.float32) for card in cards])
+        return Located(tuple(cards[at] for at in order), *photo.size)
+
+    def _classify(self, pictures: list[Picture]) -> list[Prediction]:
+        batch = np.stack([picture.square(self.info.size) for picture in pictures])
+        return [self.second_look(*pair) for pair in zip(pictures, self.predict(batch), strict=True)]
+
+    def _fills(self, whole: Prediction) -> bool:
+        """Whether one card fills a picture, by what is said of the whole of it.
+
+        A threshold below the model's own does not lower this bar: who wants doubtful cards, too, wants them found.
+        """
+        return whole.accepted and whole.probability >= self.info.threshold
+
+    def _find(self, photo: Photo) -> list[Found]:
+        if self.locator_path is None:
+            return []
+        with self._opening:
+            if self._locator is None:
+                self._locator = Locator(self.locator_path, self._threads)
+        return self._locator.find(photo.pixels)
+
+    def _filling(self, whole: Prediction, photo: Photo) -> LocatedCard:
+        """Give the place of the card that fills a picture: the outline that covers most of it, or its own."""
+        frame = quads.frame(photo.size[0] / photo.scale[0], photo.size[1] / photo.scale[1])
+        covered = [(quads.shared(found.quad, frame), found) for found in self._find(photo)]
+        most, found = max(covered, key=lambda pair: pair[0], default=(0.0, None))
+        if found is None or most < FILLING * quads.area(frame):
+            found = Found(frame, score=1.0, visible=1.0)
+        return _placed(whole, found, photo)
+
+    def _cards(self, photo: Photo) -> list[LocatedCard]:
+        """Find the cards in a photo, and name each."""
+        found = self._find(photo)
+        if not found:
+            return []
+        crops = rectify(photo.pixels, np.array([one.quad for one in found]), self.info.size)
+        named = [name for start in range(0, len(crops), CHUNK) for name in self.predict(crops[start : start + CHUNK])]
+        pairs = sorted(zip(named, found, strict=True), key=lambda pair: (-pair[0].accepted, -pair[0].probability))
+        kept: list[tuple[Prediction, Found]] = []
+        for name, one in pairs:
+            twice = any(name.label == n.label and quads.overlap(one.quad, o.quad) > SAME_CARD for n, o in kept)
+            if not twice and (name.accepted or one.score >= CLEAR_OUTLINE):
+                kept.append((name, one))
+        return [_placed(name, one, photo) for name, one in kept]
+
     def _name(self, probabilities: NDArray[np.float32]) -> Prediction:
         labels = self.info.labels
         order = np.argsort(-probabilities, kind="stable")[: ALTERNATIVES + 1].tolist()
@@ -157,14 +326,31 @@ class Recognizer:
         return Prediction(*best, best[1] >= self.threshold, tuple(Alternative(*other) for other in others))
 
 
-def _pixels(image: Any, name: str, side: int, max_pixels: int) -> NDArray[np.uint8]:
-    if isinstance(image, bytes | bytearray | memoryview):
-        return images.decode(bytes(image), name, side, max_pixels)
-    if isinstance(image, str | Path):
-        return images.load(image, side)
-    if isinstance(image, np.ndarray):
-        return images.checked(image, name)
-    pillow = sys.modules.get("PIL.Image")  # who passes a Pillow image has loaded Pillow
-    if pillow is not None and isinstance(image, pillow.Image):
-        return images.from_pillow(image, name)
-    raise ImageError(f"{name}: a {type(image).__name__} is no path, bytes, array or Pillow image")
+def _locator_path(locator: Path | str | None, model: Path) -> Path | None:
+    if locator is None:
+        beside = locator_beside(model)
+        return beside if beside.exists() else None
+    path = locator_beside(champion_path()) if str(locator) == "champion" else Path(locator)
+    if not path.is_file():
+        raise ModelError(f"{path}: there is no such locator file")
+    return path
+
+
+def _placed(name: Prediction, found: Found, photo: Photo) -> LocatedCard:
+    corners = np.round(found.quad * np.array(photo.scale), 1).tolist()
+    return LocatedCard(
+        name.label,
+        name.probability,
+        name.accepted,
+        name.alternatives,
+        tuple((x, y) for x, y in corners),
+        round(found.visible, 3),
+    )
+
+
+def _plain(card: LocatedCard) -> Prediction:
+    return Prediction(*(getattr(card, field.name) for field in fields(Prediction)))
+
+
+def _prominence(card: LocatedCard) -> tuple[bool, float]:
+    return card.accepted, quads.area(np.array(card.corners, np.float32)) * card.visible * card.probability
