@@ -5,6 +5,7 @@ Each command imports what it needs when it runs, so that ``fulldeck classify`` l
 
 import logging
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -228,24 +229,43 @@ def export(run: Path, out: Path | None, folder: Path | None) -> None:
     click.echo(run_export(run, out, folder).summary())
 
 
+def _asking(command: Any) -> Any:
+    """What classify and locate have in common: what to read, whom to ask, and how answers look."""
+    options = (
+        click.argument("paths", nargs=-1, required=True),
+        click.option("--json", "as_json", is_flag=True, help="One JSON object a line."),
+        click.option(
+            "--threshold",
+            type=click.FloatRange(0, 1),
+            default=None,
+            help="Accept from this probability on [default: the model's].",
+        ),
+        click.option("--model", type=PATH, default=None, help="A model file in place of the shipped champion."),
+        click.option(
+            "--locator",
+            type=PATH,
+            default=None,
+            help='A locator file, or "champion" [default: locator.onnx beside the model].',
+        ),
+        click.option("--url", default=None, help="Ask the service at this address in place of a model here."),
+        click.option(
+            "--key", default=None, envvar="FULLDECK_KEY", show_envvar=True, help="The API key for the service."
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @main.command()
-@click.argument("paths", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option(
-    "--threshold",
-    type=click.FloatRange(0, 1),
-    default=None,
-    help="Accept from this probability on [default: the model's].",
-)
-@click.option("--model", type=PATH, default=None, help="A model file in place of the shipped champion.")
-@click.option("--url", default=None, help="Ask the service at this address in place of a model here.")
-@click.option("--key", default=None, envvar="FULLDECK_KEY", show_envvar=True, help="The API key for the service.")
+@_asking
 def classify(
     *,
     paths: tuple[str, ...],
     as_json: bool,
     threshold: float | None,
     model: Path | None,
+    locator: Path | None,
     url: str | None,
     key: str | None,
 ) -> None:
@@ -253,41 +273,98 @@ def classify(
 
     Exits with 1 if any of them could not be read; the others are answered all the same.
     """
-    import json
-
-    from fulldeck.inference.answers import Names, answers
-    from fulldeck.inference.classifier import available_cores
+    from fulldeck.inference.answers import answers
     from fulldeck.inference.files import find
-    from fulldeck.inference.recognizer import Recognizer
-    from fulldeck.inference.table import Table, plain
-    from fulldeck.inference.terminal import progress, quiet
+    from fulldeck.inference.table import Table
 
-    if url is not None and model is not None:
-        raise click.UsageError("--url asks the model that serves there: leave out --model")
-    asked: Names
-    if url is None:
-        asked = recognizer = Recognizer(model, threads=1, threshold=threshold)
-        labels, workers = recognizer.info.labels, available_cores()
-    else:
-        from fulldeck.client import CONNECTIONS, Client
-
-        asked = client = click.get_current_context().with_resource(Client(url, key, threshold=threshold))
-        labels, workers = client.info.labels, CONNECTIONS
+    asked, labels, workers = _whom(threshold, model, locator, url, key)
     sources = list(find(paths))
     table = Table([source.name for source in sources], labels)
+    stream = answers(sources, asked, workers=min(len(sources), workers))
+    _show(stream, len(sources), table.header(), lambda answer: [table.row(answer.file, answer.prediction)], as_json)
+
+
+@main.command()
+@_asking
+@click.option(
+    "--draw",
+    type=PATH,
+    default=None,
+    help="Paint outlines and names on a copy: a file, or a folder for several images.",
+)
+def locate(
+    *,
+    paths: tuple[str, ...],
+    as_json: bool,
+    threshold: float | None,
+    model: Path | None,
+    locator: Path | None,
+    url: str | None,
+    key: str | None,
+    draw: Path | None,
+) -> None:
+    """Find and name every card in PATHS: files, folders, globs, or - for standard input.
+
+    Exits with 1 if any of them could not be read; the others are answered all the same. No card is an answer, too.
+    """
+    from fulldeck.inference.files import find
+    from fulldeck.inference.locations import locations
+    from fulldeck.inference.table import CardsTable
+
+    sources = list(find(paths))
+    copies = {}
+    if draw is not None:
+        from fulldeck.inference.painting import copies as painted_copies
+
+        try:
+            copies = painted_copies(sources, draw)
+        except FulldeckError as error:
+            raise click.UsageError(str(error)) from error
+    asked, labels, workers = _whom(threshold, model, locator, url, key)
+    if url is None and asked.locator_path is None:
+        click.echo("Without a locator only a card that fills its picture is found: see --locator", err=True)
+    table = CardsTable([source.name for source in sources], labels)
+    stream = locations(sources, asked, min(len(sources), workers), copies)
+    _show(stream, len(sources), table.header(), lambda found: table.rows(found.file, found.located), as_json)
+
+
+def _whom(
+    threshold: float | None, model: Path | None, locator: Path | None, url: str | None, key: str | None
+) -> tuple[Any, tuple[str, ...], int]:
+    """Who answers, the labels that it knows, and how many questions it takes at once."""
+    if url is not None:
+        if model is not None or locator is not None:
+            raise click.UsageError("--url asks the model that serves there: leave out --model and --locator")
+        from fulldeck.client import CONNECTIONS, Client
+
+        client = click.get_current_context().with_resource(Client(url, key, threshold=threshold))
+        return client, client.info.labels, CONNECTIONS
+    from fulldeck.inference.classifier import available_cores
+    from fulldeck.inference.recognizer import Recognizer
+
+    recognizer = Recognizer(model, threads=1, threshold=threshold, locator=locator)
+    return recognizer, recognizer.info.labels, available_cores()
+
+
+def _show(answers: Iterable[Any], total: int, header: str, rows: Callable[[Any], Iterable[str]], as_json: bool) -> None:
+    """Print answers as they come, as JSON lines or as the rows of a table; exit with 1 if one of them is an error."""
+    import json
+
+    from fulldeck.inference.table import plain
+    from fulldeck.inference.terminal import progress, quiet
+
     failed = headed = False
-    with quiet(), progress(len(sources)) as advance:
-        for answer in answers(sources, asked, workers=min(len(sources), workers)):
-            failed |= answer.prediction is None
+    with quiet(), progress(total) as advance:
+        for answer in answers:
+            failed |= answer.error is not None
             if as_json:
                 click.echo(json.dumps(answer.to_dict()))
-            elif answer.prediction is None:
+            elif answer.error is not None:
                 click.echo(plain(f"Error: {answer.error}"), err=True)
             else:
-                if not headed:
-                    click.echo(table.header())
-                    headed = True
-                click.echo(table.row(answer.file, answer.prediction))
+                for line in rows(answer) if headed else [header, *rows(answer)]:
+                    click.echo(line)
+                headed = True
             advance()
     if failed:
         raise SystemExit(1)

@@ -22,7 +22,7 @@ import httpx
 
 from fulldeck.errors import ConfigError, FulldeckError, ImageError
 from fulldeck.inference.image import read_bytes
-from fulldeck.inference.recognizer import Alternative, Prediction
+from fulldeck.inference.recognizer import Alternative, Located, LocatedCard, Prediction
 
 Picture = str | Path | bytes
 Pictures = list[Any] | tuple[Any, ...]
@@ -128,6 +128,18 @@ class Client:
             return self._ask([_read(image_or_images, name)])[0]
         return [answer for batch in _batches(image_or_images, name) for answer in self._ask(batch)]
 
+    @overload
+    def locate(self, image_or_images: Picture, name: str = "image") -> Located: ...
+
+    @overload
+    def locate(self, image_or_images: Pictures, name: str = "image") -> list[Located]: ...
+
+    def locate(self, image_or_images: Picture | Pictures, name: str = "image") -> Located | list[Located]:
+        """Find and name the cards in one image, or in each of a list or tuple: see :meth:`classify`."""
+        if not isinstance(image_or_images, list | tuple):
+            return self._ask_where([_read(image_or_images, name)])[0]
+        return [answer for batch in _batches(image_or_images, name) for answer in self._ask_where(batch)]
+
     @cached_property
     def info(self) -> ServedModel:
         """The model that serves, as it was at the first question.
@@ -149,6 +161,9 @@ class Client:
 
     def _ask(self, batch: "list[_Image]") -> list[Prediction]:
         return _predictions(self._send("POST", "/classify/", **_body(batch)), batch, self._url, self._threshold)
+
+    def _ask_where(self, batch: "list[_Image]") -> list[Located]:
+        return _located(self._send("POST", "/locate/", **_body(batch)), batch, self._url, self._threshold)
 
     def _send(self, method: str, path: str, **body: Any) -> httpx.Response:
         for attempt in range(self._retries + 1):
@@ -193,6 +208,18 @@ class AsyncClient:
             return (await self._ask([_read(image_or_images, name)]))[0]
         return [answer for batch in _batches(image_or_images, name) for answer in await self._ask(batch)]
 
+    @overload
+    async def locate(self, image_or_images: Picture, name: str = "image") -> Located: ...
+
+    @overload
+    async def locate(self, image_or_images: Pictures, name: str = "image") -> list[Located]: ...
+
+    async def locate(self, image_or_images: Picture | Pictures, name: str = "image") -> Located | list[Located]:
+        """Find and name the cards in one image, or in each of several: see :meth:`Client.locate`."""
+        if not isinstance(image_or_images, list | tuple):
+            return (await self._ask_where([_read(image_or_images, name)]))[0]
+        return [answer for batch in _batches(image_or_images, name) for answer in await self._ask_where(batch)]
+
     async def info(self) -> ServedModel:
         """The model that serves: see :attr:`Client.info`."""
         return _model(await self._send("GET", "/"), self._url)
@@ -209,6 +236,9 @@ class AsyncClient:
 
     async def _ask(self, batch: "list[_Image]") -> list[Prediction]:
         return _predictions(await self._send("POST", "/classify/", **_body(batch)), batch, self._url, self._threshold)
+
+    async def _ask_where(self, batch: "list[_Image]") -> list[Located]:
+        return _located(await self._send("POST", "/locate/", **_body(batch)), batch, self._url, self._threshold)
 
     async def _send(self, method: str, path: str, **body: Any) -> httpx.Response:
         for attempt in range(self._retries + 1):
@@ -313,20 +343,41 @@ def _predictions(response: httpx.Response, batch: list[_Image], url: str, thresh
     if not response.is_success:
         raise _refusal(response, batch, url)
     try:
-        predictions = [
-            Prediction(
-                entry["label"],
-                entry["probability"],
-                entry["accepted"] if threshold is None else entry["probability"] >= threshold,
-                tuple(Alternative(other["label"], other["probability"]) for other in entry["alternatives"]),
-            )
-            for entry in response.json()["predictions"]
-        ]
+        predictions = [Prediction(*_named(entry, threshold)) for entry in response.json()["predictions"]]
     except (ValueError, KeyError, TypeError) as error:
         raise _foreign(response, url) from error
     if len(predictions) != len(batch):
         raise _foreign(response, url)
     return predictions
+
+
+def _located(response: httpx.Response, batch: list[_Image], url: str, threshold: float | None) -> list[Located]:
+    if not response.is_success:
+        raise _refusal(response, batch, url)
+    try:
+        located = [
+            Located(tuple(_card(card, threshold) for card in entry["cards"]), entry["width"], entry["height"])
+            for entry in response.json()["images"]
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _foreign(response, url) from error
+    if len(located) != len(batch):
+        raise _foreign(response, url)
+    return located
+
+
+def _card(entry: dict[str, Any], threshold: float | None) -> LocatedCard:
+    corners = tuple((x, y) for x, y in entry["corners"])
+    return LocatedCard(*_named(entry, threshold), corners, entry["visible"])
+
+
+def _named(entry: dict[str, Any], threshold: float | None) -> tuple[str, float, bool, tuple[Alternative, ...]]:
+    return (
+        entry["label"],
+        entry["probability"],
+        entry["accepted"] if threshold is None else entry["probability"] >= threshold,
+        tuple(Alternative(other["label"], other["probability"]) for other in entry["alternatives"]),
+    )
 
 
 def _model(response: httpx.Response, url: str) -> ServedModel:

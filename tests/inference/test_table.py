@@ -1,8 +1,8 @@
 import click
 
 from fulldeck.cards import LABELS
-from fulldeck.inference.recognizer import Alternative, Prediction
-from fulldeck.inference.table import Table, plain
+from fulldeck.inference.recognizer import Alternative, Located, LocatedCard, Prediction
+from fulldeck.inference.table import CardsTable, Table, plain
 
 
 def prediction(label="ten of hearts", probability=0.987, *, accepted=True, second="nine of hearts"):
@@ -57,3 +57,21 @@ def test_a_very_long_path_widens_its_own_line_only():
 def test_file_names_cannot_move_the_cursor():
     assert plain("a\x1b[2J\nb.jpg") == "a\ufffd[2J\ufffdb.jpg"
     assert "\x1b[2J" not in Table(["\x1b[2J"], LABELS).row("\x1b[2J", prediction())
+
+
+def test_a_photo_has_a_row_a_card_and_one_where_there_is_none():
+    corners = ((12.4, -3.0), (80.0, 5.0), (75.5, 99.0), (8.0, 90.0))
+    cards = [
+        LocatedCard(name.label, name.probability, name.accepted, name.alternatives, corners, visible)
+        for name, visible in ((prediction(), 1.0), (prediction("queen of spades", 0.3, accepted=False), 0.254))
+    ]
+    table = CardsTable(["a.jpg", "longer.jpg"], LABELS)
+    first, second = (click.unstyle(row) for row in table.rows("a.jpg", Located(tuple(cards), 100, 100)))
+    assert " ".join(first.split()) == "a.jpg ✓ 10♥ ten of hearts 98.7 % 100 % 12,-3 80,5 76,99 8,90"
+    assert " ".join(second.split()).startswith("a.jpg ? Q♠ queen of spades 30.0 % 25 % ")
+    header = table.header()
+    for row in (first, second):
+        assert row.index(" %", row.index(" %") + 1) + 2 == header.index("VISIBLE") + len("VISIBLE")
+        assert row.index("12,-3") == header.index("CORNERS")
+    (none,) = table.rows("a\n.jpg", Located((), 100, 100))
+    assert " ".join(click.unstyle(none).split()) == "a\ufffd.jpg no card"

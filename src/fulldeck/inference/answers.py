@@ -5,9 +5,10 @@ A file's error is its answer; it never stops the others. How answers look is not
 
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from fulldeck.errors import ImageError
 from fulldeck.inference.files import STANDARD_INPUT, Source
@@ -61,11 +62,15 @@ def answer(source: Source, recognizer: Names) -> Answer:
         return Answer(source.name, error=str(source.error))
     try:
         if source.name == STANDARD_INPUT:
-            data = sys.stdin.buffer.read(MAX_BYTES + 1)
-            return Answer(source.name, recognizer.classify(data, "standard input"))
+            return Answer(source.name, recognizer.classify(standard_input(), "standard input"))
         return Answer(source.name, recognizer.classify(source.name, source.name))
     except ImageError as error:
         return Answer(source.name, error=str(error))
+
+
+def standard_input() -> bytes:
+    """Read standard input, as far as an image may be long, and a byte more."""
+    return sys.stdin.buffer.read(MAX_BYTES + 1)
 
 
 def answers(sources: Iterable[Source], recognizer: Names, workers: int) -> Iterator[Answer]:
@@ -80,22 +85,30 @@ def answers(sources: Iterable[Source], recognizer: Names, workers: int) -> Itera
     Yields:
         An answer a source, as soon as it and all before it are there.
     """
+    return in_order(sources, partial(answer, recognizer=recognizer), workers)
+
+
+_A = TypeVar("_A")
+
+
+def in_order(sources: Iterable[Source], answer: Callable[[Source], _A], workers: int) -> Iterator[_A]:
+    """Answer many sources, in their order, by a function that may run in several threads: see :func:`answers`."""
     if workers == 1:
         for source in sources:
-            yield answer(source, recognizer)
+            yield answer(source)
         return
     from concurrent.futures import Future, ThreadPoolExecutor  # noqa: PLC0415 - one image needs no pool
 
-    pending: deque[Future[Answer]] = deque()
+    pending: deque[Future[_A]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for source in sources:
                 if source.name == STANDARD_INPUT:  # a thread that waits for it could not be interrupted
                     while pending:
                         yield pending.popleft().result()
-                    yield answer(source, recognizer)
+                    yield answer(source)
                     continue
-                pending.append(pool.submit(answer, source, recognizer))
+                pending.append(pool.submit(answer, source))
                 if len(pending) > 2 * workers:  # keeps all busy behind a slow one, and bounds what waits
                     yield pending.popleft().result()
             while pending:
