@@ -97,9 +97,15 @@ def test_the_probe_sees_what_it_must(tmp_path):
     assert "loads json" in probe("import json", tmp_path, ("json",)).stderr
 
 
+def test_a_service_loads_its_database_only_when_it_has_something_to_write(tmp_path):
+    result = probe("import fulldeck.serving.server", tmp_path, ("sqlalchemy", "alembic", "psycopg", "filelock"))
+    assert result.returncode == 0, result.stderr
+
+
 FORBIDDEN = {
     "cards.py": ("data", "inference", "training", "serving", "ui", "registry", "monitoring"),
-    "inference": ("data", "training", "serving", "ui"),
+    "inference": ("data", "training", "serving", "ui", "monitoring"),
+    "monitoring": ("data", "training", "serving", "ui"),
     "data": ("training", "serving", "ui"),
     "serving": ("data", "training", "ui"),
 }

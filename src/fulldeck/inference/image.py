@@ -146,6 +146,15 @@ def jpeg_size(data: bytes, name: str = "image") -> tuple[int, int]:
     return (head.height, head.width) if head.turn in {5, 6, 7, 8} else (head.width, head.height)
 
 
+def dimensions(data: bytes) -> tuple[int, int]:
+    """Read the upright width and height of an encoded image, which :func:`decode` has taken, from its header."""
+    if _format(data) == "JPEG":
+        return jpeg_size(data)
+    with _opened(data, "image") as image:
+        width, height = image.size
+        return (height, width) if _turn(image) in {5, 6, 7, 8} else (width, height)
+
+
 def from_pillow(image: "PillowImage", name: str = "image") -> NDArray[np.uint8]:
     """Turn a Pillow image of any mode into what :func:`decode` returns.
 
@@ -369,14 +378,28 @@ def _format(data: bytes) -> str | None:
 
 
 def _decode_with_pillow(data: bytes, name: str, max_pixels: int) -> NDArray[np.uint8]:
+    if _format(data) == "WebP" and (size := _webp_size(data)):
+        _check_size(size[0], size[1], name, max_pixels)  # its decoder takes its memory on opening
+    try:
+        with _opened(data, name) as image:
+            width, height = image.size
+            _check_size(width, height, name, max_pixels)
+            image.load()
+            return _rgb(image)
+    except ImageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the plugins raise anything on bytes that were made to break them
+        raise _damaged(name, _format(data) or "image", error) from None
+
+
+def _opened(data: bytes, name: str) -> "PillowImage":
+    """Open an image by the plugin that its first bytes call for; what that raises comes as it is."""
     kind = _format(data)
     if kind is None:
         raise ImageError(
             f"{name}: this is no image that fulldeck reads (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF)",
             "not_an_image",
         )
-    if kind == "WebP" and (size := _webp_size(data)):
-        _check_size(size[0], size[1], name, max_pixels)  # its decoder takes its memory on opening
     module, plugin = _PLUGINS[kind]
     try:
         opener: Any = getattr(import_module(module), plugin)
@@ -388,16 +411,8 @@ def _decode_with_pillow(data: bytes, name: str, max_pixels: int) -> NDArray[np.u
         raise ImageError(
             f"{name}: the installed Pillow cannot read {kind}: pip install --upgrade pillow", "unsupported"
         )
-    try:
-        with opener(BytesIO(data)) as image:
-            width, height = image.size
-            _check_size(width, height, name, max_pixels)
-            image.load()
-            return _rgb(image)
-    except ImageError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the plugins raise anything on bytes that were made to break them
-        raise _damaged(name, kind, error) from None
+    image: PillowImage = opener(BytesIO(data))
+    return image
 
 
 def _damaged(name: str, kind: str, error: Exception) -> ImageError:

@@ -243,8 +243,12 @@ class Recognizer:
         Returns:
             N predictions.
         """
-        probabilities, _ = self.classifier.run(batch)
-        return [self._name(row) for row in probabilities]
+        return self.predict_and_embed(batch)[0]
+
+    def predict_and_embed(self, batch: NDArray[np.uint8]) -> tuple[list[Prediction], NDArray[np.float32]]:
+        """Name a batch of prepared images, as :meth:`predict` does, and return the embeddings, float32 [N, D], too."""
+        probabilities, embeddings = self.classifier.run(batch)
+        return [self._name(row) for row in probabilities], embeddings
 
     def second_look(self, picture: Picture, whole: Prediction) -> Prediction:
         """Settle what a picture shows: as a whole, or, where that is doubtful, by the card in it that shows most.

@@ -16,6 +16,7 @@ from fulldeck.serving.engine import Engine
 from fulldeck.serving.keys import KeyRing
 from fulldeck.serving.limits import Memory
 from fulldeck.serving.metrics import Metrics
+from fulldeck.serving.record import open_recorder
 from fulldeck.serving.routes import router
 from fulldeck.serving.schemas import BadFile, ProblemBody
 from fulldeck.serving.settings import Settings
@@ -32,14 +33,24 @@ def create_app(settings: Settings, keys: KeyRing | None = None) -> FastAPI:
     ``/ready`` tells when the model does. ``app.state.engine`` holds it.
     """
     metrics = Metrics()
-    engine = Engine(settings, metrics)
+    recorder = open_recorder(settings)
+    engine = Engine(settings, metrics, observing=recorder is not None)
+    if recorder is not None:
+        metrics.follow(recorder.log)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        loading = asyncio.create_task(engine.start())
+        loading = asyncio.create_task(start())
         yield
         await loading
         engine.stop()
+        if recorder is not None:
+            await asyncio.to_thread(recorder.log.stop, settings.drain_seconds)
+
+    async def start() -> None:
+        await engine.start()
+        if recorder is not None:  # not before, as its database would take time from the model
+            recorder.log.start()
 
     # FastAPI's own documentation page is a blank one where a content delivery network cannot be reached.
     app = FastAPIOffline(
@@ -55,6 +66,7 @@ def create_app(settings: Settings, keys: KeyRing | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.engine = engine
+    app.state.recorder = recorder
     app.state.memory = Memory(settings.max_pending_bytes, metrics)
     app.state.keys = keys
     app.state.rates = Rates(settings.rate_per_second, settings.rate_burst)

@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from time import perf_counter
@@ -12,7 +13,9 @@ from time import perf_counter
 import numpy as np
 
 from fulldeck.errors import ImageError, ModelError
+from fulldeck.inference.model_file import ModelInfo
 from fulldeck.inference.recognizer import CHUNK, Prediction, Recognizer
+from fulldeck.monitoring.observation import Observation, observe
 from fulldeck.serving.limits import Upload
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.problems import Problem, bad_file, bad_files
@@ -43,21 +46,41 @@ class _Job:
         self.abandoned = False
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request gets.
+
+    Attributes:
+        model: the model that answered.
+        predictions: one a file.
+        observations: one a file, if they are asked for.
+    """
+
+    model: ModelInfo
+    predictions: list[Prediction]
+    observations: list[Observation]
+
+
+_Outcome = tuple[Prediction, Observation | None] | BadFile
+
+
 class Engine:
     """One model and the threads that work for it.
 
     Args:
         settings: the model's file, the number of threads, the limits of the queue and of decoding.
         metrics: where the stages are timed.
+        observing: whether answers are to carry observations.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, observing: bool = False) -> None:
         self.recognizer: Recognizer | None = None
         self.error: Exception | None = None
         self.settled = asyncio.Event()
         self.queue = Queue(settings.workers * PLACES_PER_WORKER, settings.max_queue, settings.queue_seconds, metrics)
         self._settings = settings
         self._metrics = metrics
+        self._observing = observing
         self._threads = ThreadPoolExecutor(settings.workers, thread_name_prefix="fulldeck")
 
     async def start(self) -> None:
@@ -87,7 +110,7 @@ class Engine:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "not-ready", detail, headers={"Retry-After": "1"})
         return self.recognizer
 
-    async def classify(self, uploads: list[Upload], gone: Callable[[], Awaitable[object]]) -> list[Prediction]:
+    async def classify(self, uploads: list[Upload], gone: Callable[[], Awaitable[object]]) -> Answer:
         """Wait for a turn, then decode every file and infer all of them.
 
         Args:
@@ -114,11 +137,13 @@ class Engine:
             asyncio.gather(*futures, return_exceptions=True).add_done_callback(lambda _: self.queue.leave())
         outcomes = [outcome for future in futures for outcome in future.result()]
         self._refuse(outcome for outcome in outcomes if isinstance(outcome, BadFile))
-        predictions = [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
+        answered = [outcome for outcome in outcomes if not isinstance(outcome, BadFile)]
+        predictions = [prediction for prediction, _ in answered]
         self._metrics.predicted(predictions)
-        return predictions
+        observations = [observation for _, observation in answered if observation is not None]
+        return Answer(recognizer.info, predictions, observations)
 
-    async def _finish(self, jobs: list[_Job], futures: list[asyncio.Future[list[Prediction | BadFile]]]) -> None:
+    async def _finish(self, jobs: list[_Job], futures: list[asyncio.Future[list[_Outcome]]]) -> None:
         """Wait for all jobs.
 
         Raises:
@@ -145,10 +170,10 @@ class Engine:
                 if age >= limit
             )
 
-    def _work(self, recognizer: Recognizer, job: _Job) -> list[Prediction | BadFile]:
+    def _work(self, recognizer: Recognizer, job: _Job) -> list[_Outcome]:
         """Decode a job's files and infer them, in a thread; if one is bad, return the bad ones alone."""
         batch = []
-        bad: list[Prediction | BadFile] = []
+        bad: list[_Outcome] = []
         start = perf_counter()
         for index, upload in enumerate(job.uploads, job.start):
             if job.abandoned:
@@ -164,9 +189,12 @@ class Engine:
         self._metrics.timed("decode", decoded - start)
         if bad or job.abandoned:
             return bad
-        predictions = recognizer.predict(np.stack(batch))
+        predictions, embeddings = recognizer.predict_and_embed(np.stack(batch))
         self._metrics.timed("infer", perf_counter() - decoded)
-        return [*predictions]
+        if not self._observing:
+            return [(prediction, None) for prediction in predictions]
+        seen = map(observe, (upload.data for upload in job.uploads), batch, embeddings)
+        return list(zip(predictions, seen, strict=True))
 
     def _refuse(self, files: Iterable[BadFile]) -> None:
         bad = list(files)

@@ -5,12 +5,36 @@ from contextlib import contextmanager
 from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from fulldeck.inference.model_file import ModelInfo
 from fulldeck.inference.recognizer import Prediction
+from fulldeck.monitoring.prediction_log import PredictionLog
 
 # From well under one small image's inference to a full request on a busy machine.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class _LogFigures(Collector):
+    """The prediction log's own figures, as they are at the moment of the question."""
+
+    def __init__(self, log: PredictionLog) -> None:
+        self._log = log
+
+    def collect(self) -> Iterator[Metric]:
+        """All of them."""
+        figures = self._log.figures()
+        up = "1 while the prediction log's database takes what is written."
+        yield GaugeMetricFamily("fulldeck_log_database_up", up, figures.database_up)
+        yield GaugeMetricFamily("fulldeck_log_queue_entries", "Entries that no file has yet.", figures.queue_entries)
+        yield GaugeMetricFamily("fulldeck_log_spill_bytes", "Bytes that wait for the database.", figures.spill_bytes)
+        yield CounterMetricFamily("fulldeck_log_written", "Entries written to the database.", figures.written)
+        yield CounterMetricFamily("fulldeck_log_failures", "Attempts to write that failed.", figures.failures)
+        lost = CounterMetricFamily("fulldeck_log_lost", "Entries lost, by reason.", labels=("reason",))
+        for reason, count in figures.lost.items():
+            lost.add_metric((reason,), count)
+        yield lost
 
 
 class Metrics:
@@ -47,6 +71,10 @@ class Metrics:
         self.in_flight = Gauge("fulldeck_in_flight", "/classify/ requests in work.", registry=self.registry)
         self._ready = Gauge("fulldeck_ready", "1 when the model can answer.", registry=self.registry)
         self._model = Info("fulldeck_model", "The model that serves.", registry=self.registry)
+
+    def follow(self, log: PredictionLog) -> None:
+        """Show how the prediction log does, too."""
+        self.registry.register(_LogFigures(log))
 
     def answered(self, method: str, route: str, status: int) -> None:
         """Count one request by its route's pattern."""

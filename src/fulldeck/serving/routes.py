@@ -11,10 +11,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from fulldeck import __version__
 from fulldeck.inference.recognizer import Prediction
 from fulldeck.serving.access import Rates, authenticated, within_rate
-from fulldeck.serving.engine import Engine
+from fulldeck.serving.engine import Answer, Engine
 from fulldeck.serving.limits import Memory, Share, Upload, read_uploads
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.problems import Problem, documented
+from fulldeck.serving.record import Recorder
 from fulldeck.serving.schemas import (
     Alternative,
     Classification,
@@ -118,11 +119,17 @@ def _rates(request: Request) -> Rates:
     return rates
 
 
+def _recorder(request: Request) -> Recorder | None:
+    recorder: Recorder | None = request.app.state.recorder
+    return recorder
+
+
 TheEngine = Annotated[Engine, Depends(_engine)]
 TheMetrics = Annotated[Metrics, Depends(_metrics)]
 TheSettings = Annotated[Settings, Depends(_settings)]
 TheMemory = Annotated[Memory, Depends(_memory)]
 TheRates = Annotated[Rates, Depends(_rates)]
+TheRecorder = Annotated[Recorder | None, Depends(_recorder)]
 TheKey = Annotated[str | None, Depends(within_rate)]
 
 
@@ -167,6 +174,7 @@ async def classify(
     settings: TheSettings,
     memory: TheMemory,
     rates: TheRates,
+    recorder: TheRecorder,
 ) -> Classification:
     """Name the card on each image: several as `multipart/form-data`, or one as the body itself.
 
@@ -178,7 +186,7 @@ async def classify(
     such file. Where their faults differ, the status is 422 and each entry has its own.
     """
 
-    async def answer() -> tuple[list[Upload], list[Prediction]]:
+    async def answer() -> tuple[list[Upload], Answer]:
         with Share(memory) as share:
             with metrics.stage("read"):
                 uploads = await read_uploads(request, settings, share)
@@ -192,15 +200,17 @@ async def classify(
         engine.queue.check()
         try:
             async with asyncio.timeout(settings.request_seconds):
-                uploads, predictions = await answer()
+                uploads, answered = await answer()
         except TimeoutError:
             metrics.shed("request-timeout")
             detail = f"the request was not answered within {settings.request_seconds:g} seconds"
             raise Problem(HTTPStatus.GATEWAY_TIMEOUT, "request-timeout", detail) from None
+        if recorder is not None:
+            await recorder.record(request.state.request_id, key, uploads, answered)
         return Classification(
-            model=_name(engine),
+            model=ModelName(name=answered.model.name, version=answered.model.version),
             request_id=request.state.request_id,
-            predictions=[_answer(u.name, p) for u, p in zip(uploads, predictions, strict=True)],
+            predictions=[_answer(u.name, p) for u, p in zip(uploads, answered.predictions, strict=True)],
         )
 
 

@@ -1,5 +1,6 @@
 """What the service can be told: by the command's options, and by environment variables beginning with ``FULLDECK_``."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,11 @@ from fulldeck.inference.image import MAX_PIXELS
 
 Access = Literal["auto", "keys", "open"]
 LogFormat = Literal["text", "json"]
+
+
+def state_folder() -> Path:
+    """Where the service keeps what it must remember: the XDG base directory for a program's state."""
+    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "fulldeck"
 
 
 class Settings(BaseSettings):
@@ -46,6 +52,24 @@ class Settings(BaseSettings):
     )
     log_format: LogFormat = Field(default="text", description="Log lines for people, or JSON objects.")
 
+    predictions_database: str = Field(
+        default="", description="Where answers are logged: a database's address, or none; without it, a SQLite file."
+    )
+    predictions_folder: Path = Field(
+        default_factory=state_folder, description="Where that file lies, and what waits for a database."
+    )
+    predictions_images: bool = Field(default=False, description="Whether the images are logged, too.")
+    predictions_spill_bytes: int = Field(
+        default=2**30, ge=2**20, description="So much may wait on the disk while the database is away."
+    )
+
+    @field_validator("predictions_database")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in {"", "none"} and not value.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
+            raise ValueError("give sqlite:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE, or none")
+        return value
+
     @field_validator("cors_origins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -66,4 +90,6 @@ def read_settings(**given: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0])
-        raise ConfigError(f"FULLDECK_{field.upper()}={first['input']!r} cannot be used: {first['msg']}") from error
+        # The address of a database may have a password in it.
+        shown = "" if field == "predictions_database" else f"={first['input']!r}"
+        raise ConfigError(f"FULLDECK_{field.upper()}{shown} cannot be used: {first['msg']}") from error

@@ -1,0 +1,1 @@
+"""What the service has answered, kept so that it can be looked at later: the prediction log."""

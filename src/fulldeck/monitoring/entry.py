@@ -1,0 +1,85 @@
+"""One prediction as it is logged, and the bytes as which it lies in a spill file."""
+
+import json
+import struct
+import zlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fulldeck.monitoring.observation import Observation
+
+HEAD = struct.Struct("<II")
+"""A record's head: the length of what follows, and its CRC-32."""
+
+_PARTS = struct.Struct("<II")  # of what follows, the lengths of the JSON and of the embedding; the rest is the image
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One prediction of one answer. ``time``, ``request_id`` and ``position`` together tell it from every other.
+
+    Attributes:
+        time: when it was answered; aware, to the microsecond.
+        request_id: the request's id, at most 128 characters.
+        position: its place among the answer's predictions, from 0.
+        key_id: the id of the API key that asked; None where none was asked for.
+        model: the model's name.
+        model_version: its version.
+        label: the likeliest label.
+        probability: its probability, 0 to 1.
+        accepted: whether that reached the threshold.
+        observation: what the image looked like.
+        image: the image as it was sent; None where images are not kept.
+    """
+
+    time: datetime
+    request_id: str
+    position: int
+    key_id: str | None
+    model: str
+    model_version: str
+    label: str
+    probability: float
+    accepted: bool
+    observation: Observation
+    image: bytes | None = None
+
+    def to_row(self) -> dict[str, Any]:
+        """The entry as the columns of the table ``predictions``."""
+        row = {name: getattr(self, name) for name in self.__slots__ if name != "observation"}
+        return row | {name: getattr(self.observation, name) for name in self.observation.__slots__}
+
+    def to_record(self) -> bytes:
+        """The entry as a record: head, lengths, JSON, embedding, image."""
+        fields = self.to_row()
+        time, embedding, image = (fields.pop(name) for name in ("time", "embedding", "image"))
+        fields |= {"microseconds": (time - _EPOCH) // timedelta(microseconds=1), "has_image": image is not None}
+        text = json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        body = b"".join((_PARTS.pack(len(text), len(embedding)), text, embedding, image or b""))
+        return HEAD.pack(len(body), zlib.crc32(body)) + body
+
+    @classmethod
+    def from_body(cls, body: bytes) -> "Entry":
+        """The entry of a record, which comes without its head.
+
+        Raises:
+            ValueError: it is none that this version wrote.
+        """
+        try:
+            return cls._from_body(body)
+        except (AttributeError, KeyError, OverflowError, TypeError, struct.error) as error:
+            raise ValueError(f"no record of this version ({error})") from error
+
+    @classmethod
+    def _from_body(cls, body: bytes) -> "Entry":
+        text_length, embedding_length = _PARTS.unpack_from(body)
+        text_end = _PARTS.size + text_length
+        fields: dict[str, Any] = json.loads(body[_PARTS.size : text_end].decode("utf-8", "surrogatepass"))
+        time = _EPOCH + timedelta(microseconds=fields.pop("microseconds"))
+        image_start = text_end + embedding_length
+        image = body[image_start:] if fields.pop("has_image") else None
+        embedding = body[text_end:image_start]
+        seen = {name: fields.pop(name) for name in Observation.__slots__ if name != "embedding"}
+        return cls(time=time, observation=Observation(**seen, embedding=embedding), image=image, **fields)

@@ -1,0 +1,1 @@
+"""Alembic's migrations of the prediction log: one file a change, which is never changed itself."""

@@ -1,0 +1,59 @@
+"""What one image looked like, in numbers to the eye and to the model: so that it shows when users' pictures change."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fulldeck.inference.image import dimensions
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One image. Brightness, contrast and sharpness are of the square that the model is given: so all sizes compare.
+
+    Attributes:
+        width: of the upright image as it was sent, in pixels.
+        height: of the image as it was sent, in pixels.
+        file_bytes: the size of the file.
+        brightness: mean of all pixels and channels, 0 to 1: the ``brightness`` of a model's reference statistics.
+        contrast: standard deviation of the grey levels, 0 to 0.5.
+        sharpness: variance of the grey levels' Laplacian, in squared levels of 255. It falls with blur; see
+            Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy" (ICPR 2000).
+        embedding: the model's, as float16, little-endian.
+    """
+
+    width: int
+    height: int
+    file_bytes: int
+    brightness: float
+    contrast: float
+    sharpness: float
+    embedding: bytes
+
+
+def observe(data: bytes, image: NDArray[np.uint8], embedding: NDArray[np.float32]) -> Observation:
+    """Look at an image.
+
+    Args:
+        data: the file, which was decoded before.
+        image: what the model was given of it: uint8 [S, S, 3], RGB.
+        embedding: what the model made of that: float32 [D].
+    """
+    width, height = dimensions(data)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return Observation(
+        width=width,
+        height=height,
+        file_bytes=len(data),
+        brightness=sum(cv2.mean(image)[:3]) / (3 * 255),
+        contrast=_deviation(grey) / 255,
+        sharpness=_deviation(cv2.Laplacian(grey, cv2.CV_16S)) ** 2,
+        embedding=embedding.astype("<f2").tobytes(),
+    )
+
+
+def _deviation(values: Any) -> float:
+    return float(cv2.meanStdDev(values)[1][0, 0])

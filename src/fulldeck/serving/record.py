@@ -1,0 +1,69 @@
+"""Hands what was answered to the prediction log."""
+
+import asyncio
+import hashlib
+import re
+from datetime import UTC, datetime
+
+from fulldeck.monitoring.entry import Entry
+from fulldeck.monitoring.prediction_log import PredictionLog
+from fulldeck.serving.engine import Answer
+from fulldeck.serving.limits import Upload
+from fulldeck.serving.settings import Settings
+
+KEEP_SECONDS = 0.25
+"""An answer waits until its entries will outlive this process, which takes a fraction of a millisecond. On a disk that
+hangs it goes out after this time all the same, with its entries in memory until that takes them."""
+
+
+def open_recorder(settings: Settings) -> "Recorder | None":
+    """The log that the settings ask for; it touches neither disk nor database before it is started."""
+    url = settings.predictions_database or f"sqlite:///{settings.predictions_folder / 'predictions.db'}"
+    if url == "none":
+        return None
+    # What waits for one database is not to be brought to another one, if the setting changes.
+    name = hashlib.sha256(re.sub(r"//[^@/]*@", "//", url).encode()).hexdigest()[:12]
+    log = PredictionLog(url, settings.predictions_folder / "spill" / name, settings.predictions_spill_bytes)
+    return Recorder(log, settings.predictions_images)
+
+
+class Recorder:
+    """The log of one app.
+
+    Args:
+        log: where entries go.
+        images: whether the images go with them.
+    """
+
+    def __init__(self, log: PredictionLog, images: bool) -> None:
+        self.log = log
+        self._images = images
+
+    async def record(self, request_id: str, key: str | None, uploads: list[Upload], answer: Answer) -> None:
+        """Log an answer that is about to go out; it does not fail, and hardly waits.
+
+        Args:
+            request_id: the request's id.
+            key: the id of the key that it came with.
+            uploads: its files.
+            answer: what it gets, with observations.
+        """
+        now = datetime.now(UTC)
+        parts = zip(uploads, answer.predictions, answer.observations, strict=True)
+        entries = [
+            Entry(
+                time=now,
+                request_id=request_id,
+                position=position,
+                key_id=key,
+                model=answer.model.name,
+                model_version=answer.model.version,
+                label=prediction.label,
+                probability=prediction.probability,
+                accepted=prediction.accepted,
+                observation=observation,
+                image=upload.data if self._images else None,
+            )
+            for position, (upload, prediction, observation) in enumerate(parts)
+        ]
+        await asyncio.wait({asyncio.wrap_future(self.log.keep(entries))}, timeout=KEEP_SECONDS)

@@ -1,0 +1,125 @@
+"""A real server, real users, and a log whose database, disk or process fails: nothing answered stays unlogged."""
+
+import contextlib
+import resource
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from fulldeck.monitoring.tables import PREDICTIONS
+from real_server import serving
+from real_users import Users
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "state"
+
+
+def figures(url: str) -> dict[str, float]:
+    lines = httpx.get(f"{url}/metrics", timeout=20).text.splitlines()
+    return {k: float(v) for k, v in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+
+def lost(found: dict[str, float]) -> float:
+    return sum(value for name, value in found.items() if name.startswith("fulldeck_log_lost_total"))
+
+
+def logged(database: str) -> Counter[str]:
+    """How many entries each request has; none before there is a table."""
+    engine = sa.create_engine(database.replace("postgresql:", "postgresql+psycopg:"))
+    with contextlib.closing(engine.connect()) as connection:
+        there = sa.inspect(connection).has_table("predictions")
+        found = Counter(connection.execute(sa.select(PREDICTIONS.c.request_id)).scalars()) if there else Counter()
+    engine.dispose()
+    return found
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 40
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def until_logged(database: str, answered: dict[str, int]) -> None:
+    """Wait until each answer has all of its entries."""
+    until(lambda: logged(database).items() >= answered.items())
+
+
+def is_up(url: str) -> bool:
+    return figures(url)["fulldeck_log_database_up"] == 1
+
+
+def test_postgresql_is_stopped_and_started_under_load(tiny_model, folder, database):
+    environment = {"FULLDECK_PREDICTIONS_DATABASE": database.url, "FULLDECK_PREDICTIONS_FOLDER": str(folder)}
+    with serving("--model", str(tiny_model), **environment) as (process, url):
+        with Users(url) as users:
+            users.wait_for(30)
+            until(lambda: figures(url)["fulldeck_log_written_total"] > 0)
+            database.stop()
+            try:
+                until(lambda: not is_up(url))
+                users.wait_for(30)
+                assert figures(url)["fulldeck_log_spill_bytes"] > 0
+            finally:
+                database.start()
+            until(lambda: is_up(url))
+            users.wait_for(30)
+        until_logged(database.url, users.answered)
+        assert lost(figures(url)) == 0
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert set(users.statuses) == {200}
+    assert users.slowest < 5
+
+
+def test_the_server_is_killed_under_load(tiny_model, folder):
+    answered: dict[str, int] = {}
+    for _ in range(2):
+        with serving("--model", str(tiny_model), FULLDECK_PREDICTIONS_FOLDER=str(folder)) as (process, url):
+            with Users(url) as users:
+                users.wait_for(30)
+                process.kill()
+                process.wait()
+            answered |= users.answered
+    with serving("--model", str(tiny_model), FULLDECK_PREDICTIONS_FOLDER=str(folder)) as (process, url):
+        until_logged(f"sqlite:///{folder}/predictions.db", answered)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert not list(folder.rglob("*.spill"))
+
+
+def test_it_is_killed_while_the_database_is_away(tiny_model, folder, database):
+    environment = {"FULLDECK_PREDICTIONS_DATABASE": database.url, "FULLDECK_PREDICTIONS_FOLDER": str(folder)}
+    database.stop()
+    try:
+        with serving("--model", str(tiny_model), **environment) as (process, url), Users(url) as users:
+            users.wait_for(30)
+            process.kill()
+            process.wait()
+    finally:
+        database.start()
+    with serving("--model", str(tiny_model), **environment) as (_, url):
+        until_logged(database.url, users.answered)
+        assert lost(figures(url)) == 0
+
+
+def test_the_disk_is_full_under_load_and_then_is_not(tiny_model, folder):
+    """No file of the server's may grow any more, which is to it as a full disk."""
+    with serving("--model", str(tiny_model), FULLDECK_PREDICTIONS_FOLDER=str(folder)) as (process, url):
+        with Users(url) as users:
+            users.wait_for(20)
+            _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (8192, resource.RLIM_INFINITY))
+            until(lambda: not is_up(url))
+            users.wait_for(30)
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+            users.wait_for(20)
+        until_logged(f"sqlite:///{folder}/predictions.db", users.answered)
+        assert lost(figures(url)) == 0
+    assert set(users.statuses) == {200}

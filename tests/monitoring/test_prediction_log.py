@@ -1,0 +1,182 @@
+"""The log's threads, with a real database that goes away and comes back."""
+
+import os
+import resource
+import sqlite3
+import time
+from concurrent.futures import wait
+
+import pytest
+import sqlalchemy as sa
+
+from fulldeck.monitoring import prediction_log as module
+from fulldeck.monitoring.prediction_log import PredictionLog
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path}/log.db"
+
+
+@pytest.fixture
+def log(url, tmp_path):
+    log = PredictionLog(url, tmp_path / "spill")
+    log.start()
+    yield log
+    log.stop(10)
+
+
+def until(true):
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def logged(url):
+    engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect() as connection:
+        found = connection.execute(sa.text("SELECT request_id FROM predictions")).scalars().all()
+    engine.dispose()
+    return sorted(found)
+
+
+def ids(entries):
+    return sorted(entry.request_id for entry in entries)
+
+
+def test_what_is_kept_is_written(log, url, entry):
+    entries = [entry(number) for number in range(50)]
+    wait([log.keep(entries[:20]), log.keep(entries[20:])], 10)
+    until(lambda: log.figures().written == 50)
+    assert logged(url) == ids(entries)
+    figures = log.figures()
+    assert figures.database_up
+    assert figures.queue_entries == figures.spill_bytes == figures.failures == sum(figures.lost.values()) == 0
+
+
+def test_stopping_writes_what_is_left(url, tmp_path, entry, monkeypatch):
+    monkeypatch.setattr(module, "GATHER_SECONDS", 60)
+    log = PredictionLog(url, tmp_path / "spill")
+    log.start()
+    log.keep([entry()])
+    log.stop(20)
+    assert logged(url) == ["request-0"]
+    assert not any((tmp_path / "spill").iterdir())
+
+
+def test_the_database_is_away_and_comes_back(database, tmp_path, entry, caplog):
+    entries = [entry(number, request_id=f"away-{number}") for number in range(60)]
+    log = PredictionLog(database.url, tmp_path / "spill")
+    log.start()
+    log.keep(entries[:20])
+    until(lambda: log.figures().written == 20)
+    database.stop()
+    try:
+        log.keep(entries[20:40])
+        until(lambda: log.figures().failures)
+        log.keep(entries[40:])
+        until(lambda: not log.figures().queue_entries)
+        figures = log.figures()
+        assert not figures.database_up
+        assert figures.spill_bytes == sum(len(one.to_record()) for one in entries[20:])
+    finally:
+        database.start()
+    until(lambda: log.figures().written == 60)
+    assert set(ids(entries)) <= set(logged(database.url))
+    assert log.figures().database_up
+    assert log.figures().spill_bytes == sum(log.figures().lost.values()) == 0
+    log.stop(10)
+    said = [record.getMessage() for record in caplog.records if record.name == module.__name__]
+    assert len(said) == 2  # it went, it came: not a line an attempt
+    assert "waits in its spill" in said[0]
+
+
+def test_what_a_log_could_not_write_is_written_by_the_next_one(tmp_path, entry):
+    nowhere = f"sqlite:///{tmp_path}/a-file/log.db"
+    (tmp_path / "a-file").touch()
+    entries = [entry(number) for number in range(5)]
+    log = PredictionLog(nowhere, tmp_path / "spill")
+    log.start()
+    log.keep(entries)
+    until(lambda: log.figures().failures)
+    log.stop(10)
+    assert sum(log.figures().lost.values()) == 0
+    (tmp_path / "a-file").unlink()
+    log = PredictionLog(nowhere, tmp_path / "spill")
+    log.start()
+    until(lambda: log.figures().written == 5)
+    log.stop(10)
+    assert logged(nowhere) == ids(entries)
+
+
+def test_without_a_place_for_its_spill_it_writes_from_memory(url, tmp_path, entry, caplog):
+    (tmp_path / "spill").touch()  # no folder can be made there
+    log = PredictionLog(url, tmp_path / "spill")
+    log.start()
+    log.keep([entry(0), entry(1)])
+    until(lambda: log.figures().written == 2)
+    log.stop(10)
+    assert logged(url) == ["request-0", "request-1"]
+    assert "FULLDECK_PREDICTIONS_FOLDER" in caplog.text
+
+
+def test_a_full_disk_costs_nothing_while_memory_lasts_and_what_it_costs_then_is_counted(tmp_path, entry):
+    """No file may grow past a limit, which is to the process as a full disk; then it may again."""
+    url = f"sqlite:///{tmp_path}/log.db"
+    one = entry(0)
+    room = 40 * len(one.to_record())
+    log = PredictionLog(url, tmp_path / "spill", memory_bytes=room)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        log.start()
+        for number in range(20):
+            log.keep([entry(number)]).result(10)
+        figures = log.figures()
+        assert figures.queue_entries > 10
+        assert sum(figures.lost.values()) == 0
+        for number in range(20, 80):
+            log.keep([entry(number)]).result(10)
+        lost = log.figures().lost["memory-full"]
+        assert 20 < lost < 60
+        assert sum(log.figures().lost.values()) == lost
+        until(lambda: log.figures().failures)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    until(lambda: log.figures().written == 80 - lost)
+    log.stop(10)
+    assert len(logged(url)) == 80 - lost
+    assert log.figures().queue_entries == 0
+
+
+def test_entries_that_can_never_be_written_are_counted_and_hold_nothing_up(log, url, entry):
+    log.keep([entry(0), entry(1, label=None)])
+    log.keep([entry(2)])
+    until(lambda: log.figures().written == 2)
+    assert log.figures().lost["refused"] == 1
+    assert logged(url) == ["request-0", "request-2"]
+
+
+def test_keeping_takes_no_time_while_the_database_hangs(tmp_path, entry):
+    os.mkfifo(tmp_path / "log.db")  # opening it waits for a reader that never comes
+    log = PredictionLog(f"sqlite:///{tmp_path}/log.db", tmp_path / "spill")
+    log.start()
+    log.keep([entry(0)]).result(10)
+    start = time.perf_counter()
+    for number in range(1, 100):
+        log.keep([entry(number)])
+    assert time.perf_counter() - start < 1
+    until(lambda: not log.figures().queue_entries)
+    log.stop(0.1)
+    assert sum(log.figures().lost.values()) == 0
+
+
+def test_the_file_is_a_plain_sqlite_database(log, tmp_path, entry):
+    log.keep([entry(0, label="joker")])
+    until(lambda: log.figures().written)
+    with sqlite3.connect(tmp_path / "log.db") as connection:
+        assert connection.execute("SELECT time, label FROM predictions").fetchall() == [
+            ("2026-01-02 03:04:05.678901", "joker")
+        ]
+    connection.close()
