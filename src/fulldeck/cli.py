@@ -209,11 +209,50 @@ def train(overrides: tuple[str, ...], resume: Path | None, profile: bool) -> Non
 @click.argument("model", type=PATH)
 @click.argument("folder", metavar="DATA", type=PATH)
 @click.option("--out", type=PATH, default=None, help="Folder for report.html, metrics.json and the pictures.")
-def evaluate(model: Path, folder: Path, out: Path | None) -> None:
+@click.option("--robustness", is_flag=True, help="Measure corruptions, turns, sizes and covered parts, too.")
+@click.option(
+    "--unseen",
+    type=PATH,
+    multiple=True,
+    help="With --robustness: a labelled folder of decks that were not trained on. May be given more than once.",
+)
+@click.option("--scenes", type=PATH, default=None, help="With --robustness: a folder of `fulldeck data compose`.")
+@click.option("--no-card", type=PATH, default=None, help="Pictures without a card, a folder a kind: what is refused.")
+@click.option(
+    "--reference",
+    type=PATH,
+    default=None,
+    help="With --no-card: training images, to compare scores that need an embedding.",
+)
+@click.option("--locator", type=PATH, default=None, help="A locator file [default: locator.onnx beside the model].")
+def evaluate(
+    *,
+    model: Path,
+    folder: Path,
+    out: Path | None,
+    robustness: bool,
+    unseen: tuple[Path, ...],
+    scenes: Path | None,
+    no_card: Path | None,
+    reference: Path | None,
+    locator: Path | None,
+) -> None:
     """Measure MODEL (an .onnx file, a run folder, or "champion") on a labelled folder DATA."""
-    from fulldeck.training.evaluate import evaluate as run_evaluation
+    from rich.console import Console
 
-    click.echo(run_evaluation(model, folder, out).summary())
+    from fulldeck.training.evaluate import Trials
+    from fulldeck.training.evaluate import evaluate as run_evaluation
+    from fulldeck.training.tables import show
+
+    if (unseen or scenes) and not robustness:
+        raise click.UsageError("--unseen and --scenes belong to --robustness")
+    if reference and not no_card:
+        raise click.UsageError("--reference belongs to --no-card")
+    if locator and not (robustness or no_card):
+        raise click.UsageError("--locator belongs to --robustness or --no-card")
+    found = run_evaluation(model, folder, out, Trials(robustness, unseen, scenes, no_card, reference, locator))
+    show(found.tables, Console())
+    click.echo(found.summary())
 
 
 @main.command()

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import html
 import json
 import re
 import subprocess
@@ -11,14 +12,16 @@ from html.parser import HTMLParser
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from fulldeck.cards import LABELS
+from fulldeck.cli import main
 from fulldeck.data.manifest import content_hash
 from fulldeck.errors import DataError, ModelError
 from fulldeck.inference.model_file import champion_path
 from fulldeck.inference.seal import seal
-from fulldeck.training.evaluate import evaluate, find_model, find_split
+from fulldeck.training.evaluate import Trials, evaluate, find_model, find_split
 
 COLOURS = {"blue": (20, 20, 235), "green": (20, 235, 20), "red": (235, 20, 20)}
 CARDS = {"ace of clubs": (235, 20, 20), "ace of spades": (20, 235, 20), "joker": (20, 20, 235)}
@@ -306,3 +309,101 @@ def test_it_loads_no_torch():
     code = "import sys, fulldeck.training.evaluate; print(*{'torch', 'lightning', 'timm'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory, write_model):
+    """One evaluation of everything that there is to measure, with a model that knows three colours."""
+    folder = tmp_path_factory.mktemp("tried")
+    model = sharpen(write_model(folder / "model.onnx", labels=list(COLOURS)), COLOURS, list(COLOURS))
+    cards = paint_colours(folder / "colours")
+    for kind, colour in (("grey", (120, 120, 120)), ("reddish", (235, 30, 30))):
+        for number in range(3):
+            paint(folder / "none" / "test", kind, f"{number}.png", colour)
+    paint(folder / "scenes", "images", "one.png", COLOURS["red"])
+    paint(folder / "scenes", "images", "empty.png", (128, 128, 128))
+    scenes = [
+        {
+            "file": "images/one.png",
+            "cards": [{"label": "red", "corners": [[0, 0], [40, 0], [40, 30], [0, 30]], "visible": 1}],
+        },
+        {"file": "images/empty.png", "cards": []},
+    ]
+    (folder / "scenes" / "scenes.jsonl").write_text("\n".join(map(json.dumps, scenes)))
+    trials = Trials(
+        robustness=True,
+        unseen=(cards,),
+        scenes=folder / "scenes",
+        no_card=folder / "none",
+        reference=cards,
+    )
+    return evaluate(model, cards, folder / "out", trials)
+
+
+def test_robustness_is_measured_and_written(tried):
+    found = tried.robustness
+    assert found.pictures == 9
+    assert found.clean.right == 8
+    assert {len(rates) for rates in found.corruptions.values()} == {5}
+    assert found.corruptions["pixelate"][4].right == 8  # one colour all over stays what it is
+    mean = np.mean([rate.value for rates in found.corruptions.values() for rate in rates])
+    assert found.corrupted == pytest.approx(mean)
+    assert found.corruptions["contrast"][4].total == 9
+    assert (len(found.turned), found.sized[1.0].total, found.covered[0.1].right) == (24, 9, 8)
+    (deck,) = found.unseen.values()
+    assert deck.upright.right == 8
+    assert found.scenes.single.value == found.scenes.empty.value == 1
+    written = json.loads((tried.out / "metrics.json").read_text())
+    assert written["robustness"]["corrupted"] == found.corrupted
+    assert "--robustness --unseen" in written["made"]["command"]
+
+
+def test_what_shows_no_card_is_counted_by_kind(tried):
+    found = tried.no_card
+    assert found.pictures == 6
+    assert (found.refused_by_kind["grey"].value, found.refused_by_kind["reddish"].value) == (1, 0)
+    assert {one.score for one in found.scores} >= {"maximum probability", "Mahalanobis distance", "nearest neighbours"}
+    assert json.loads((tried.out / "metrics.json").read_text())["no_card"]["refused"]["right"] == 3
+
+
+def test_tables_are_on_the_page_in_markdown_and_in_a_picture(tried):
+    page, text = tried.report.read_text(), (tried.out / "robustness.md").read_text()
+    for table in tried.tables:
+        assert html.escape(table.title).replace("&#x27;", "&#39;") in page
+        assert f"### {table.title}" in text
+        assert all(len(row) == len(table.columns) for row in table.rows)
+    assert "| gaussian noise |" in text
+    assert "--no-card" in text.splitlines()[0]
+    links = Links()
+    links.feed(page)
+    assert all(address.startswith("data:image/") for address in links.addresses)
+    with Image.open(tried.out / "robustness.png") as picture:
+        assert min(picture.size) > 800
+
+
+def test_without_trials_there_are_no_tables(measured, page):
+    assert measured.tables == []
+    assert not (measured.out / "robustness.md").exists()
+    assert "When it gets harder" not in page
+
+
+def test_trials_that_cannot_be_fail_before_anything_is_measured(colour_model, colours, tmp_path):
+    model = colour_model()
+    for trials in (
+        Trials(robustness=True, unseen=(tmp_path / "absent",)),
+        Trials(robustness=True, scenes=tmp_path / "absent"),
+        Trials(no_card=tmp_path / "absent"),
+        Trials(no_card=colours, reference=tmp_path / "absent"),
+    ):
+        with pytest.raises(DataError):
+            evaluate(model, colours, tmp_path / "out", trials)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [["--unseen", "x"], ["--scenes", "x"], ["--reference", "x"], ["--locator", "x"]], ids=" ".join
+)
+def test_options_that_go_with_another(colours, options):
+    result = CliRunner().invoke(main, ["evaluate", "champion", str(colours), *options])
+    assert result.exit_code == 2
+    assert "belong" in result.stderr

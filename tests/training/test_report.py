@@ -5,7 +5,8 @@ import pytest
 
 from fulldeck.cards import LABELS
 from fulldeck.training.measures import measure
-from fulldeck.training.report import data_uri, deck, percent
+from fulldeck.training.report import data_uri, deck
+from fulldeck.training.tables import percent
 
 
 @pytest.mark.parametrize(

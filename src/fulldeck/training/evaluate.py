@@ -11,12 +11,11 @@ import logging
 import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
@@ -25,14 +24,20 @@ from rich.progress import Progress
 from fulldeck import __version__
 from fulldeck.data import layout
 from fulldeck.data.manifest import content_hash
+from fulldeck.data.placing import within
 from fulldeck.errors import DataError, ImageError, ModelError
 from fulldeck.inference import image
 from fulldeck.inference.classifier import Classifier
 from fulldeck.inference.model_file import ModelInfo, champion_path
+from fulldeck.inference.recognizer import Prediction, Recognizer
 from fulldeck.provenance import commit
 from fulldeck.training import pictures, report
+from fulldeck.training.doubt import NoCard, embedding_scores, judge, probability_scores, separate
 from fulldeck.training.measures import Floats, Ints, Measures, measure
 from fulldeck.training.pictures import Example
+from fulldeck.training.robustness import Robustness, measure_robustness
+from fulldeck.training.scenes import read_scenes
+from fulldeck.training.tables import Table, markdown, tables
 
 logger = logging.getLogger(__name__)
 
@@ -50,13 +55,46 @@ class Answers:
         files: path of each answered image relative to the folder, [N].
         truth: int [N], index of each image's label.
         probabilities: float64 [N, C].
+        embedding: float64 [N, D].
         unreadable: (file, reason) of the images that are none.
     """
 
     files: tuple[str, ...]
     truth: Ints
     probabilities: Floats
+    embedding: Floats
     unreadable: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What is measured beside the answers to the folder itself.
+
+    Attributes:
+        robustness: whether to measure corruptions, turns, sizes and covers of the folder's pictures.
+        unseen: folders of decks that training has not seen; ``robustness`` only.
+        scenes: a folder of composed scenes; ``robustness`` only.
+        no_card: a folder with folders of pictures that show no card, one a kind.
+        reference: a labelled folder of training images, for scores that compare embeddings; ``no_card`` only.
+        locator: the locator file that finds cards; None for the one beside the model.
+    """
+
+    robustness: bool = False
+    unseen: tuple[Path, ...] = ()
+    scenes: Path | None = None
+    no_card: Path | None = None
+    reference: Path | None = None
+    locator: Path | None = None
+
+    def words(self) -> list[str]:
+        """The options of the command that ask for this."""
+        words = ["--robustness"] * self.robustness
+        for folder in self.unseen:
+            words += ["--unseen", str(folder)]
+        for name in ("scenes", "no_card", "reference", "locator"):
+            if (folder := getattr(self, name)) is not None:
+                words += [f"--{name.replace('_', '-')}", str(folder)]
+        return words
 
 
 @dataclass(frozen=True)
@@ -69,11 +107,18 @@ class Evaluation:
     data: Path
     unreadable: tuple[tuple[str, str], ...]
     out: Path
+    robustness: Robustness | None = None
+    no_card: NoCard | None = None
 
     @property
     def report(self) -> Path:
         """The page for people."""
         return self.out / "report.html"
+
+    @property
+    def tables(self) -> list[Table]:
+        """What was measured beside the folder itself; empty if nothing was."""
+        return tables(self.robustness, self.no_card)
 
     def summary(self) -> str:
         """A few lines for the terminal."""
@@ -90,7 +135,7 @@ class Evaluation:
         return "\n".join([*lines, f"report    {self.report}"])
 
 
-def evaluate(model: Path | str, data: Path, out: Path | None = None) -> Evaluation:
+def evaluate(model: Path | str, data: Path, out: Path | None = None, trials: Trials | None = None) -> Evaluation:
     """Measure a model and write metrics.json, predictions.csv, pictures and report.html.
 
     Args:
@@ -98,6 +143,7 @@ def evaluate(model: Path | str, data: Path, out: Path | None = None) -> Evaluati
         data: a folder with a folder of images for each label; or one with splits, of which ``test`` is taken, else
             ``valid``. ``train`` is measured only when it is named itself.
         out: the folder to write; default runs/evaluate/<model>-<data>.
+        trials: what to measure beside; robustness.md and robustness.png are written then, too.
 
     Raises:
         ModelError: the model is not there or cannot be used.
@@ -112,19 +158,39 @@ def evaluate(model: Path | str, data: Path, out: Path | None = None) -> Evaluati
     folder = find_split(data)
     images = find_images(folder, info.labels)
     out = out or Path("runs/evaluate") / _name(model, path, folder)
+    trials = trials or Trials()
+    # What cannot be measured is told before anything is: these look into every folder.
+    decks = {str(deck): _named(find_images(find_split(deck), info.labels), info) for deck in trials.unseen}
+    scenes = read_scenes(trials.scenes) if trials.scenes else []
+    no_cards = find_split(trials.no_card) if trials.no_card else None
+    if trials.reference:
+        find_images(trials.reference, info.labels)
+    recognizer = Recognizer(path, locator=trials.locator)
     answers = ask(classifier, folder, images)
     measures = measure(info.labels, answers.truth, answers.probabilities, info.threshold)
     logger.info("measured %s on %d images of %s", path, measures.images, folder)
 
     out.mkdir(parents=True, exist_ok=True)
-    evaluation = Evaluation(measures, path, info, folder, answers.unreadable, out)
-    facts = _facts(evaluation, shlex.join(["fulldeck", "evaluate", str(model), str(data)]))
+    robustness = no_card = None
+    if trials.robustness:
+        robustness = measure_robustness(recognizer, _named(images, info), decks, scenes)
+    if no_cards:
+        no_card = _measure_no_card(recognizer, (folder, answers), no_cards, trials.reference)
+    evaluation = Evaluation(measures, path, info, folder, answers.unreadable, out, robustness, no_card)
+    facts = _facts(evaluation, shlex.join(["fulldeck", "evaluate", str(model), str(data), *trials.words()]))
     _write_predictions(answers, info, out / "predictions.csv")
     examples = _examples(folder, answers, info)
     drawn = _draw(measures, info, examples, out)
-    text = json.dumps({**asdict(measures), **facts}, indent=2, ensure_ascii=False, allow_nan=False)
+    beside = {
+        name: asdict(found) for name, found in (("robustness", robustness), ("no_card", no_card)) if found is not None
+    }
+    if beside:
+        drawn["robustness"] = out / "robustness.png"
+        pictures.draw_robustness(robustness, no_card, drawn["robustness"])
+        (out / "robustness.md").write_text(markdown(evaluation.tables, facts), encoding="utf-8")
+    text = json.dumps({**asdict(measures), **facts, **beside}, indent=2, ensure_ascii=False, allow_nan=False)
     (out / "metrics.json").write_text(f"{text}\n", encoding="utf-8")
-    evaluation.report.write_text(report.render(measures, facts, drawn, examples), encoding="utf-8")
+    evaluation.report.write_text(report.render(measures, facts, drawn, examples, evaluation.tables), encoding="utf-8")
     return evaluation
 
 
@@ -187,7 +253,7 @@ def ask(classifier: Classifier, folder: Path, images: Sequence[tuple[Path, int]]
         except ImageError as error:
             return str(error)
 
-    files, truth, probabilities, unreadable = [], [], [], []
+    files, truth, outputs, unreadable = [], [], [], []
     console = Console(stderr=True)
     with (
         ThreadPoolExecutor() as pool,
@@ -207,16 +273,48 @@ def ask(classifier: Classifier, folder: Path, images: Sequence[tuple[Path, int]]
                 truth.append(index)
                 batch.append(pixels)
             if batch:
-                probabilities.append(classifier.run(np.stack(batch))[0])
+                outputs.append(classifier.run(np.stack(batch)))
             bar.advance(task, len(part))
     if not files:
         msg = f"none of the {len(images)} images in {folder} can be read; the first: {unreadable[0][1]}"
         raise DataError(msg)
-    whole = np.concatenate(probabilities).astype(np.float64)
-    if not np.isfinite(whole).all():
+    probabilities, embedding = (np.concatenate(part).astype(np.float64) for part in zip(*outputs, strict=True))
+    if not np.isfinite(probabilities).all():
         msg = f"{classifier.path}: it answers some images with no numbers (NaN); train or export it again"
         raise ModelError(msg)
-    return Answers(tuple(files), np.asarray(truth), whole, tuple(unreadable))
+    return Answers(tuple(files), np.asarray(truth), probabilities, embedding, tuple(unreadable))
+
+
+def _measure_no_card(
+    recognizer: Recognizer, cards: tuple[Path, Answers], no_card: Path, reference: Path | None
+) -> NoCard:
+    """Ask about pictures without a card, and compare the scores by which they might be refused."""
+    folder, answers = cards
+    shown = layout.find_images(no_card)
+    kinds = sorted({kind for _, kind in shown})
+    others = ask(recognizer.classifier, no_card, [(path, kinds.index(kind)) for path, kind in shown])
+    of_kind = [kinds[index] for index in others.truth]
+    scores = probability_scores()
+    if reference:
+        known = ask(recognizer.classifier, reference, find_images(reference, recognizer.info.labels))
+        scores |= embedding_scores(known.embedding, known.truth)
+    separations = separate(
+        scores, (answers.probabilities, answers.embedding), (others.probabilities, others.embedding), of_kind
+    )
+    of_cards = _classify(recognizer, folder, answers.files)
+    judged = judge(of_cards, _classify(recognizer, no_card, others.files), of_kind, recognizer.threshold)
+    return replace(judged, scores=separations)
+
+
+def _classify(recognizer: Recognizer, folder: Path, files: Sequence[str]) -> list[Prediction]:
+    """What a user is told about each file."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        return [recognizer.classify(folder / file) for file in bar.track(files, description="classifying")]
+
+
+def _named(images: Sequence[tuple[Path, int]], info: ModelInfo) -> list[tuple[Path, str]]:
+    return [(path, info.labels[index]) for path, index in images]
 
 
 def _name(model: Path | str, path: Path, folder: Path) -> str:
@@ -304,7 +402,7 @@ def _examples(folder: Path, answers: Answers, info: ModelInfo) -> list[Example]:
         examples.append(
             Example(
                 file=answers.files[index],
-                image=_thumbnail(image.load(folder / answers.files[index])),
+                image=within(image.load(folder / answers.files[index]), THUMBNAIL),
                 truth=info.labels[answers.truth[index]],
                 truth_probability=float(row[answers.truth[index]]),
                 alternatives=tuple((info.labels[place], float(row[place])) for place in best),
@@ -312,16 +410,6 @@ def _examples(folder: Path, answers: Answers, info: ModelInfo) -> list[Example]:
             )
         )
     return examples
-
-
-def _thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A copy whose longer side is at most THUMBNAIL: uint8 [h, w, 3]."""
-    height, width = pixels.shape[:2]
-    scale = THUMBNAIL / max(height, width)
-    if scale >= 1:
-        return pixels
-    shape = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def _draw(measures: Measures, info: ModelInfo, examples: Sequence[Example], out: Path) -> dict[str, Path]:

@@ -4,7 +4,7 @@ Figures are made without pyplot: no global state, no window, and safe in a threa
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from fulldeck.cards import Card, Rank, Suit
-from fulldeck.training.measures import Calibration, Curve, Measures, cards_of
+from fulldeck.training.doubt import KEPT, NoCard
+from fulldeck.training.measures import Calibration, Curve, Measures, Rate, cards_of
+from fulldeck.training.robustness import Robustness
 
 INK, FAINT, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 FELT, RED, GOLD = "#1b6b4a", "#c8102e", "#c58b1b"
@@ -199,6 +201,92 @@ def draw_examples(examples: Sequence[Example], out: Path, columns: int = 5) -> N
     for axes in figure.axes:
         axes.axis("off")
     _save(figure, out)
+
+
+def draw_robustness(robustness: Robustness | None, no_card: NoCard | None, out: Path) -> None:
+    """Draw on one sheet how accuracy falls as pictures get harder, and what of no card is refused."""
+    panels: list[Callable[[Axes], None]] = []
+    if robustness:
+        panels += [
+            lambda axes: _draw_corruptions(axes, robustness),
+            lambda axes: _draw_shares(axes, robustness.turned, "By turn", "degrees"),
+            lambda axes: _draw_shares(axes, robustness.sized, "By size", "card's height / frame's"),
+            lambda axes: _draw_shares(axes, robustness.covered, "By covered part", "part of the card that is covered"),
+        ]
+        if bars := _deck_bars(robustness):
+            panels.append(lambda axes: _draw_bars(axes, "Unseen decks and scenes", bars))
+    if no_card:
+        refused = no_card.refused_keeping_by_kind
+        title = f"Not accepted where {KEPT:.0%} of cards are"
+        panels.append(lambda axes: _draw_bars(axes, title, {kind: one.value for kind, one in refused.items()}))
+    columns = min(3, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(5.2 * columns, 4.3 * rows), layout="constrained")
+    places = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes, panel in zip(places, panels, strict=False):
+        panel(axes)
+    for axes in places[len(panels) :]:
+        axes.axis("off")
+    _save(figure, out)
+
+
+def _draw_corruptions(axes: Axes, robustness: Robustness) -> None:
+    """A field of corruptions by severities, each with its accuracy in it."""
+    names = list(robustness.corruptions)
+    shares = np.array([[one.value for one in robustness.corruptions[name]] for name in names])
+    _style(axes, f"By corruption and severity: mean {robustness.corrupted:.1%}", "")
+    scale = LinearSegmentedColormap.from_list("share", [RED, "#fdf6ec", FELT])
+    axes.imshow(shares, cmap=scale, vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(shares.shape[1]), [str(severity + 1) for severity in range(shares.shape[1])])
+    axes.set_yticks(range(len(names)), names)
+    axes.grid(visible=False)
+    for (row, column), share in np.ndenumerate(shares):
+        strong = abs(share - 0.5) > 0.3
+        text = f"{share:.0%}"
+        axes.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if strong else INK)
+
+
+def _draw_shares(axes: Axes, shares: Mapping[int, Rate] | Mapping[float, Rate], title: str, x: str) -> None:
+    """A line through rates, with their intervals."""
+    _style(axes, title, "named right")
+    places = list(shares)
+    axes.fill_between(
+        places, [r.low for r in shares.values()], [r.high for r in shares.values()], color=FELT, alpha=0.15
+    )
+    axes.plot(places, [r.value for r in shares.values()], color=FELT, marker="o", markersize=3, linewidth=1.8)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel(x, color=INK)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+
+
+def _deck_bars(robustness: Robustness) -> dict[str, float]:
+    bars = {}
+    for name, deck in robustness.unseen.items():
+        bars[f"{Path(name).name}, upright"] = deck.upright.value
+        bars[f"{Path(name).name}, any turn"] = deck.turned.value
+    if scenes := robustness.scenes:
+        shares = {
+            "one card: right": scenes.single,
+            "2 to 8: found": scenes.found,
+            "2 to 8: right": scenes.precise,
+            "no card: none": scenes.empty,
+        }
+        bars |= {name: one.value for name, one in shares.items() if one.total}
+    return bars
+
+
+def _draw_bars(axes: Axes, title: str, shares: Mapping[str, float]) -> None:
+    """Bars that lie, each with its share."""
+    _style(axes, title, "")
+    axes.barh(range(len(shares)), list(shares.values()), color=FELT)
+    axes.set_yticks(range(len(shares)), list(shares))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    for place, share in enumerate(shares.values()):
+        inside = share > 0.2
+        at, side = (share - 0.01, "right") if inside else (share + 0.01, "left")
+        axes.text(at, place, f"{share:.1%}", ha=side, va="center", fontsize=8, color="white" if inside else INK)
 
 
 def draw_curves(rows: Sequence[Mapping[str, Any]], out: Path) -> None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from fulldeck.cards import Rank, Suit
 from fulldeck.training.measures import Measures, cards_of
 from fulldeck.training.pictures import Example
+from fulldeck.training.tables import Table, percent
 
 TEMPLATE = "report.html.j2"
 CONFUSED_SHOWN = 12
@@ -39,14 +40,21 @@ class Cell:
     recall: float | None
 
 
-def render(measures: Measures, facts: Mapping[str, Any], drawn: Mapping[str, Path], examples: Sequence[Example]) -> str:
+def render(
+    measures: Measures,
+    facts: Mapping[str, Any],
+    drawn: Mapping[str, Path],
+    examples: Sequence[Example],
+    tables: Sequence[Table] = (),
+) -> str:
     """Make the page.
 
     Args:
         measures: the figures.
         facts: "model", "data" and "made", as in metrics.json.
-        drawn: the PNG files "reliability", "roc", "coverage" and "confusion".
+        drawn: the PNG files "reliability", "roc", "coverage" and "confusion"; and "robustness" with tables.
         examples: the images to show: mistakes, or right ones when there are none.
+        tables: what was measured beside the folder itself.
 
     Returns:
         The text of a complete HTML document.
@@ -66,6 +74,7 @@ def render(measures: Measures, facts: Mapping[str, Any], drawn: Mapping[str, Pat
         examples=[(example, data_uri(_jpeg(example.image), "image/jpeg")) for example in examples],
         wrong=measures.accuracy.total - measures.accuracy.right,
         mistakes=bool(examples) and not examples[0].right,
+        tables=tables,
     )
 
 
@@ -91,15 +100,6 @@ def deck(measures: Measures) -> list[list[Cell]]:
         )
         rows[card.suit].append((card.rank.number if card.rank else len(Rank) + 1, cell))
     return [[cell for _, cell in sorted(row, key=lambda pair: pair[0])] for row in rows.values() if row]
-
-
-def percent(share: float | None, digits: int = 1) -> str:
-    """Write a share as a percentage; a share just under 1 never rounds up to 100 %."""
-    if share is None:
-        return "\N{EN DASH}"
-    scale = 10 ** (digits + 2)
-    shown = min(round(share * scale), scale - 1) / scale if share < 1 else share
-    return f"{shown:.{digits}%}".replace("%", "\N{NARROW NO-BREAK SPACE}%")
 
 
 def data_uri(content: bytes, kind: str) -> str:
