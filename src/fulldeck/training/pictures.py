@@ -240,6 +240,7 @@ def _draw_corruptions(axes: Axes, robustness: Robustness) -> None:
     axes.set_xticks(range(shares.shape[1]), [str(severity + 1) for severity in range(shares.shape[1])])
     axes.set_yticks(range(len(names)), names)
     axes.grid(visible=False)
+    axes.set_xlabel("severity", color=INK)
     for (row, column), share in np.ndenumerate(shares):
         strong = abs(share - 0.5) > 0.3
         text = f"{share:.0%}"
