@@ -123,6 +123,23 @@ def data_no_card(*, out: Path, train: int, test: int, seed: int, pictures: tuple
     click.echo(no_card(out, train=train, test=test, seed=seed, pictures=dict(pictures)))
 
 
+@data.command("compose")
+@click.argument("out", type=PATH)
+@click.option("--scenes", type=click.IntRange(1), default=1000, show_default=True, help="How many.")
+@click.option("--deck", "decks", type=PATH, multiple=True, help="A folder of faces, or of labelled photos; repeatable.")
+@click.option("--drawn", type=click.IntRange(0), default=0, show_default=True, help="How many drawn decks to use too.")
+@click.option("--split", type=click.Choice(["train", "valid", "test"]), default="train", help="Of the drawn decks.")
+@click.option("--backgrounds", type=PATH, default=None, help="A folder of photographs for what the cards lie on.")
+@click.option("--side", type=click.IntRange(160, 4096), default=640, show_default=True, help="Longer side, in pixels.")
+@click.option("--cards", type=click.IntRange(0, 12), nargs=2, default=None, help="The fewest and the most a scene.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same scenes.")
+def data_compose(out: Path, **settings: Any) -> None:
+    """Compose scenes like photos, with the truth about every card in OUT/scenes.jsonl."""
+    from fulldeck.data.compose import compose
+
+    click.echo(compose(out, **settings))
+
+
 @data.command("stats")
 @click.argument("folder", type=PATH)
 @click.option(
