@@ -222,6 +222,19 @@ def train(overrides: tuple[str, ...], resume: Path | None, profile: bool) -> Non
     click.echo(run_training(list(overrides), resume=resume, profile=profile).summary())
 
 
+@main.command("train-locator")
+@click.argument("overrides", nargs=-1)
+@click.option("--resume", type=PATH, default=None, help="A run folder that was interrupted, to go on with.")
+def train_locator(overrides: tuple[str, ...], resume: Path | None) -> None:
+    """Train the network that finds cards in photos. OVERRIDES are Hydra's: scenes=[DIR] max_epochs=3."""
+    from fulldeck.training.locator_train import train_locator as run_training
+
+    run = run_training(list(overrides), resume=resume)
+    found, right = run.metrics["val/recall"], run.metrics["val/precision"]
+    click.echo(f"{run.folder}: {found:.2%} of the cards found, {right:.2%} of the answers are cards")
+    click.echo(f"next: fulldeck export-locator {run.folder}")
+
+
 @main.command()
 @click.argument("model", type=PATH)
 @click.argument("folder", metavar="DATA", type=PATH)
