@@ -140,6 +140,18 @@ def data_compose(out: Path, **settings: Any) -> None:
     click.echo(compose(out, **settings))
 
 
+@data.command("crops")
+@click.argument("scenes", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--split", default="train", show_default=True, help="Name of the split that they go into.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same cuts.")
+def data_crops(scenes: Path, out: Path, split: str, seed: int) -> None:
+    """Cut composed SCENES into OUT/cards, a labelled dataset, and OUT/others, pictures of no readable card."""
+    from fulldeck.data.crops import cut
+
+    click.echo(cut(scenes, out, seed=seed, split=split))
+
+
 @data.command("stats")
 @click.argument("folder", type=PATH)
 @click.option(

@@ -4,6 +4,7 @@ Labels come from the folder names, whatever they are; nothing here knows about c
 :mod:`fulldeck.inference.image`, as they do when serving.
 """
 
+import itertools
 import json
 import logging
 import os
@@ -31,6 +32,9 @@ from fulldeck.inference import image
 logger = logging.getLogger(__name__)
 
 CACHE_VERSION = 1
+
+NO_LABEL = -1
+"""The number of an image that shows nothing of what there are labels for."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,8 @@ class Images(Dataset[tuple[Tensor, Tensor]]):
     """The images of some caches, fetched a batch at a time.
 
     An item's index is a list of positions; the item is (uint8 [B, size, size, 3] RGB, int64 [B]). What is stored at
-    another size is resized as the recogniser would resize it.
+    another size is resized as the recogniser would resize it. An image whose label is none of ``labels`` has the number
+    `NO_LABEL`.
     """
 
     def __init__(self, caches: Sequence[Cache], labels: Sequence[str], size: int) -> None:
@@ -147,7 +152,9 @@ class Images(Dataset[tuple[Tensor, Tensor]]):
         self.arrays = [cache.images for cache in caches]
         self.source = np.concatenate([np.full(len(cache.rows), i) for i, cache in enumerate(caches)])
         self.rows = np.concatenate([cache.rows for cache in caches])
-        self.targets = np.array([number[label] for cache in caches for label in cache.labels], dtype=np.int64)
+        self.targets = np.array(
+            [number.get(label, NO_LABEL) for cache in caches for label in cache.labels], dtype=np.int64
+        )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -217,6 +224,8 @@ class DeckDataModule(L.LightningDataModule):
     Args:
         folder: the dataset. Its ``train`` split is trained on.
         extra: further datasets whose ``train`` splits are trained on too (rendered decks, say).
+        outliers: datasets whose ``train`` splits show nothing that has a label; what their folders are called does not
+            matter. A training batch has them with the number `NO_LABEL`.
         size: side of the network's input, in pixels.
         start_size: side at the first epoch; None for ``size``.
         stored_size: side of the cached squares.
@@ -234,6 +243,7 @@ class DeckDataModule(L.LightningDataModule):
         folder: Path,
         *,
         extra: Sequence[Path] = (),
+        outliers: Sequence[Path] = (),
         size: int = 160,
         start_size: int | None = None,
         stored_size: int = 224,
@@ -248,6 +258,7 @@ class DeckDataModule(L.LightningDataModule):
         super().__init__()
         self.folder = folder
         self.extra = list(extra)
+        self.outliers = list(outliers)
         self.size = size
         self.start_size = start_size or size
         self.stored_size = stored_size
@@ -270,12 +281,17 @@ class DeckDataModule(L.LightningDataModule):
         """
         if self._sets:
             return
-        folders = [split_folder(root, "train") for root in (self.folder, *self.extra)]
+        roots = [self.folder, *self.extra]
+        folders = [split_folder(root, "train") for root in roots]
         excluded = read_exclusions(self.exclude, self.folder) if self.exclude else frozenset()
         caches = [open_cache(folder, self.stored_size, self.cache) for folder in folders]
         caches[0] = self._included(caches[0], folders[0], excluded)
         self.labels = tuple(sorted({label for cache in caches for label in cache.labels}))
-        self.hashes = {str(root): cache.hash for root, cache in zip((self.folder, *self.extra), caches, strict=True)}
+        for root in self.outliers:
+            cache = open_cache(split_folder(root, "train"), self.stored_size, self.cache)
+            caches.append(replace(cache, labels=("",) * len(cache.labels)))  # which is no folder's name
+            roots.append(root)
+        self.hashes = {str(root): cache.hash for root, cache in zip(roots, caches, strict=True)}
         if len(self.labels) == 1:
             msg = f"{self.folder} has one label, {self.labels[0]!r}; there is nothing to tell apart"
             raise DataError(msg)
@@ -305,6 +321,12 @@ class DeckDataModule(L.LightningDataModule):
         if names:
             logger.info("%s of the %s images in %s are excluded", len(names), len(cache.files), place)
         return without(cache, names) if names else cache
+
+    def some_images(self, batches: int = 8) -> Iterator[Tensor]:
+        """Give some batches of training images as they are, float32 [B, 3, S, S] in 0..1."""
+        images, positions = self._sets["train"]
+        for batch in itertools.islice(Batches(positions, self.batch_size, self.seed), batches):
+            yield to_float(images[batch][0])
 
     def counts(self) -> dict[str, int]:
         """Say how many images each part has."""

@@ -122,7 +122,7 @@ class SceneBatches(DataLoader[tuple[Tensor, Tensor]]):
     """
 
     def __init__(self, scenes: Scenes, batch_size: int, seed: int | None = None) -> None:
-        super().__init__(scenes, batch_size=None, sampler=_Order(scenes, batch_size, seed))  # type: ignore[arg-type]
+        super().__init__(scenes, batch_size=None, sampler=_Order(scenes, batch_size, seed))
 
 
 class _Order(Batches):

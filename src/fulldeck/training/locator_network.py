@@ -80,7 +80,7 @@ def cell_centres(h: int, w: int, like: Tensor) -> Tensor:
     """The middle of each cell, [h, w, 2] as x and y in pixels of the input, on the device of another tensor."""
     y = (torch.arange(h, device=like.device, dtype=torch.float32) + 0.5) * STRIDE
     x = (torch.arange(w, device=like.device, dtype=torch.float32) + 0.5) * STRIDE
-    return torch.stack(torch.broadcast_tensors(x[None, :], y[:, None]), dim=-1)
+    return torch.stack([x[None, :].expand(h, w), y[:, None].expand(h, w)], dim=-1)
 
 
 def _separable(inputs: int, outputs: int, stride: int = 1) -> nn.Module:

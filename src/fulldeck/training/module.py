@@ -24,6 +24,7 @@ class CardModule(L.LightningModule):
         weight_decay: of AdamW, on matrices and kernels only.
         warmup: share of all steps.
         label_smoothing: of the cross entropy.
+        outlier_weight: of the loss on images without a label against that on the others.
         drop_rate: dropout before the head.
         drop_path_rate: stochastic depth.
         channels_last: keep tensors channels last, which convolutions on CPUs and tensor cores prefer.
@@ -39,6 +40,7 @@ class CardModule(L.LightningModule):
         weight_decay: float = 0.02,
         warmup: float = 0.05,
         label_smoothing: float = 0.1,
+        outlier_weight: float = 0.5,
         drop_rate: float = 0.2,
         drop_path_rate: float = 0.1,
         channels_last: bool = True,
@@ -49,6 +51,7 @@ class CardModule(L.LightningModule):
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.label_smoothing = label_smoothing
+        self.outlier_weight = outlier_weight
         network: Any = create_backbone(
             backbone, len(labels), pretrained=pretrained, drop_rate=drop_rate, drop_path_rate=drop_path_rate
         )
@@ -73,11 +76,18 @@ class CardModule(L.LightningModule):
         return self.network.get_classifier()(embedding), embedding
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's signature
-        """Return the smoothed cross entropy of a batch."""
+        """Return the smoothed cross entropy of a batch; where there is no label (-1), no answer is as good as all.
+
+        The latter is outlier exposure (Hendrycks et al., "Deep Anomaly Detection with Outlier Exposure", 2019): on
+        pictures of other things the cross entropy to the uniform distribution.
+        """
         images, targets = batch
-        logits = self(images)
-        loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.label_smoothing)
-        right = (logits.argmax(1) == targets).float().mean()
+        logits = self(images).float()
+        known = targets >= 0
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, ignore_index=-1, reduction="sum")
+        surprise = -F.log_softmax(logits[~known], dim=1).mean(1).sum()
+        loss = (loss + self.outlier_weight * surprise) / len(targets)
+        right = (logits.argmax(1) == targets)[known].float().sum() / known.sum().clamp(min=1)
         self.log_dict({"train/loss": loss, "train/accuracy": right}, on_epoch=True, on_step=False, prog_bar=True)
         return loss
 

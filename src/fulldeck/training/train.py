@@ -43,7 +43,9 @@ from fulldeck import __version__
 from fulldeck.data.augment import Strength
 from fulldeck.data.dataset import DeckDataModule
 from fulldeck.errors import ConfigError
+from fulldeck.inference.model_file import champion_path
 from fulldeck.provenance import commit
+from fulldeck.training.from_model import start_from_model
 from fulldeck.training.module import CardModule
 from fulldeck.training.pictures import draw_curves
 from fulldeck.training.precision import best_precision
@@ -100,7 +102,11 @@ def train(overrides: list[str], *, resume: Path | None = None, profile: bool = F
     options: Any = OmegaConf.to_container(config.model)
     module = CardModule(labels=data.labels, **options)
     if config.init and not resume:
-        start_from(module, Path(config.init))
+        init = champion_path() if config.init == "champion" else Path(config.init)
+        if init.suffix == ".onnx":
+            start_from_model(module, init, data.some_images())
+        else:
+            start_from(module, init)
     # Two of them, since Lightning's own save_last passes over the epochs that are not the best so far.
     best = ModelCheckpoint(folder / "checkpoints", "best", monitor="val/loss", enable_version_counter=False)
     last = ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False)
@@ -255,10 +261,12 @@ def data_module(config: DictConfig) -> DeckDataModule:
         msg = f"data.augment: {str(error).partition('() ')[2]}; its settings are {', '.join(Strength.__annotations__)}"
         raise ConfigError(msg) from error
     folder, extra, cache = Path(options.pop("folder")), options.pop("extra"), Path(options.pop("cache"))
+    outliers = options.pop("outliers", [])  # runs from before there were outliers have no such setting
     exclude = options.pop("exclude", None)  # runs from before there was such a list have no such setting
     return DeckDataModule(
         folder,
         extra=[Path(other) for other in extra],
+        outliers=[Path(other) for other in outliers],
         cache=cache,
         augment=strength,
         seed=config.seed,
