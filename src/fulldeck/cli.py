@@ -247,6 +247,17 @@ def train_locator(overrides: tuple[str, ...], resume: Path | None) -> None:
     click.echo(f"next: fulldeck export-locator {run.folder}")
 
 
+@main.command("export-locator")
+@click.argument("run", type=PATH)
+@click.option("--out", type=PATH, default=None, help="The file to write [default: locator.onnx in the run folder].")
+@click.option("--threshold", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="Of a card's score.")
+def export_locator(run: Path, out: Path | None, threshold: float) -> None:
+    """Write the best weights of a locator's training RUN as a locator file."""
+    from fulldeck.training.locator_export import export_locator as run_export
+
+    click.echo(run_export(run, out, threshold=threshold))
+
+
 @main.command()
 @click.argument("model", type=PATH)
 @click.argument("folder", metavar="DATA", type=PATH)

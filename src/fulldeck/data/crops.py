@@ -155,7 +155,7 @@ def _share(card: dict[str, Any], photo: NDArray[np.uint8]) -> float:
     height, width = photo.shape[:2]
     frame = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     shared, _ = cv2.intersectConvexConvex(cv2.convexHull(_corners(card).astype(np.float32)), frame)
-    return float(shared) / (width * height)
+    return shared / float(width * height)
 
 
 def _wrong(corners: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
@@ -163,14 +163,13 @@ def _wrong(corners: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np
     side = float(np.linalg.norm(corners - np.roll(corners, 1, 0), axis=1).mean())
     middle = corners.mean(0)
     size = 1 + rng.normal(0, 0.02)
-    moved = (
-        middle + (corners - middle) * size + rng.normal(0, _OFF * side, (4, 2)) + rng.normal(0, 0.5 * _OFF * side, 2)
-    )
+    error = rng.normal(0, _OFF * side, (4, 2)) + rng.normal(0, 0.5 * _OFF * side, 2)
+    moved = middle + (corners - middle) * size + error
     return np.asarray(np.roll(moved, 2, 0) if chance(rng, 0.5) else moved, np.float64)
 
 
 def _cut(photo: NDArray[np.uint8], quad: NDArray[np.float64]) -> NDArray[np.uint8]:
-    return rectify(photo, quad[None].astype(np.float32), SIZE)[0]
+    return np.asarray(rectify(photo, quad[None].astype(np.float32), SIZE)[0])
 
 
 def _write(path: Path, picture: NDArray[np.uint8]) -> None:

@@ -21,7 +21,7 @@ from fulldeck.data.augment import to_float
 from fulldeck.data.dataset import Batches, DeckDataModule, Images, open_cache
 from fulldeck.errors import ConfigError, DataError, ModelError
 from fulldeck.inference.classifier import Classifier
-from fulldeck.inference.model_file import EMBEDDING, INPUT, METADATA_KEY, PROBABILITIES, ModelInfo
+from fulldeck.inference.model_file import EMBEDDING, INPUT, METADATA_KEY, PROBABILITIES, LocatorInfo, ModelInfo
 from fulldeck.inference.seal import seal
 from fulldeck.training.calibrate import fit_temperature, fit_threshold
 from fulldeck.training.module import CardModule
@@ -120,7 +120,7 @@ def export(run: Path, out: Path | None = None, folder: Path | None = None) -> Pa
     graph = to_onnx(answering, data.size)
     info = ModelInfo(
         name=str(config.model.backbone),
-        version=f"{datetime.now(UTC):%Y.%m.%d}-{_fingerprint(graph)}",
+        version=f"{datetime.now(UTC):%Y.%m.%d}-{fingerprint(graph)}",
         labels=module.labels,
         size=data.size,
         mean=tuple(module.mean.flatten().tolist()),
@@ -195,7 +195,7 @@ def to_onnx(answering: nn.Module, size: int) -> onnx.ModelProto:
         return onnx.load(folded)
 
 
-def write_model(graph: onnx.ModelProto, info: ModelInfo, file: Path) -> None:
+def write_model(graph: onnx.ModelProto, info: ModelInfo | LocatorInfo, file: Path) -> None:
     """Write a graph with its description inside, sealed."""
     del graph.metadata_props[:]
     entry = graph.metadata_props.add()
@@ -267,7 +267,7 @@ def _reference(embeddings: list[Tensor], images: list[Tensor]) -> dict[str, Any]
     }
 
 
-def _fingerprint(graph: onnx.ModelProto) -> str:
+def fingerprint(graph: onnx.ModelProto) -> str:
     """Hash the weights: eight hex digits that differ when the network does."""
     digest = hashlib.sha256()
     for tensor in sorted(graph.graph.initializer, key=lambda tensor: tensor.name):
