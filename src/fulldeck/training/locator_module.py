@@ -12,6 +12,9 @@ from torch.nn import functional as F  # noqa: N812 - the field's own name
 from fulldeck.training.locator_data import heatmap
 from fulldeck.training.locator_network import STRIDE, LocatorNetwork
 
+SLOWER = 0.3
+"""Share of the learning rate at which the pretrained backbone learns."""
+
 MATCH = 0.7
 """Intersection over union from which on a quadrilateral counts as found."""
 
@@ -70,17 +73,22 @@ class LocatorModule(L.LightningModule):
         self.log_dict({"val/recall": found / max(wanted, 1), "val/precision": found / max(given, 1)}, prog_bar=True)
 
     def configure_optimizers(self) -> Any:
-        """Return AdamW with a warm-up and a cosine, stepped every batch."""
-        decayed = [p for p in self.parameters() if p.ndim > 1]
-        plain = [p for p in self.parameters() if p.ndim <= 1]
-        groups = [
-            {"params": decayed, "weight_decay": self.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
+        """Return AdamW with a warm-up and a cosine, stepped every batch; the backbone learns at `SLOWER` the rate."""
+        old = set(self.network.stages.parameters())
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        groups: list[dict[str, Any]] = [
+            {
+                "params": [p for p in parameters if (p in old) == backbone and (p.ndim > 1) == decayed],
+                "weight_decay": self.weight_decay if decayed else 0.0,
+                "lr": self.lr * (SLOWER if backbone else 1.0),
+            }
+            for backbone in (False, True)
+            for decayed in (False, True)
         ]
         optimiser = torch.optim.AdamW(groups, lr=self.lr)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser,
-            max_lr=self.lr,
+            max_lr=[group["lr"] for group in groups],
             total_steps=int(self.trainer.estimated_stepping_batches),
             pct_start=self.warmup,
             cycle_momentum=False,

@@ -5,11 +5,12 @@ of EfficientNet-Lite0. The point that stands for a card is the middle of what *s
 whose centres are hidden, each have a point of their own.
 """
 
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's own name
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from fulldeck.training.backbone import PACKAGED, create_backbone
 
@@ -37,6 +38,7 @@ class LocatorNetwork(nn.Module):
         self.mean: Tensor
         self.std: Tensor
         # The first layers, which see edges and no cards, would take half of the training's time: they stay as they are.
+        _fold_normalisation(network)
         self.stem = nn.Sequential(network.conv_stem, network.bn1, network.blocks[0:2]).requires_grad_(False)
         self.stages = nn.ModuleList([network.blocks[2], network.blocks[3:5]])  # strides 8 and 16
         # A card may be as large as the picture: light stages see all of it, where the backbone's own would be heavy.
@@ -47,12 +49,6 @@ class LocatorNetwork(nn.Module):
         self.shape = nn.Sequential(_separable(width, width), _separable(width, width), nn.Conv2d(width, 10, 1))
         final: Any = self.score[1]
         nn.init.constant_(final.bias, _PRIOR)
-
-    def train(self, mode: bool = True) -> Self:
-        """Switch to training or back; what is frozen keeps its statistics too."""
-        super().train(mode)
-        self.stem.eval()
-        return self
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Give (score logits [N, h, w], corners [N, h, w, 4, 2] in pixels of the input, visible logits [N, h, w])."""
@@ -81,6 +77,27 @@ def cell_centres(h: int, w: int, like: Tensor) -> Tensor:
     y = (torch.arange(h, device=like.device, dtype=torch.float32) + 0.5) * STRIDE
     x = (torch.arange(w, device=like.device, dtype=torch.float32) + 0.5) * STRIDE
     return torch.stack([x[None, :].expand(h, w), y[:, None].expand(h, w)], dim=-1)
+
+
+def _fold_normalisation(network: nn.Module) -> None:
+    """Put every batch normalisation of a network into the convolution before it, statistics and all.
+
+    Detectors are trained with the statistics of ImageNet, since their own batches are small (He et al., "Deep Residual
+    Learning", 2016, on detection); folded they cost nothing, neither here nor in the file.
+    """
+    before: Any = None
+    for name, part in list(network.named_modules()):
+        if isinstance(part, nn.Conv2d):
+            before = part
+        elif isinstance(part, nn.BatchNorm2d):
+            normalised: Any = part
+            weight, bias = fuse_conv_bn_weights(
+                before.weight, before.bias, normalised.running_mean, normalised.running_var, normalised.eps,
+                normalised.weight, normalised.bias,
+            )  # fmt: skip
+            before.weight, before.bias = nn.Parameter(weight.detach()), nn.Parameter(bias.detach())
+            place, _, last = name.rpartition(".")
+            setattr(network.get_submodule(place), last, getattr(part, "act", nn.Identity()))
 
 
 def _separable(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
