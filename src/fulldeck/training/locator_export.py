@@ -75,7 +75,7 @@ def export_locator(run: Path, out: Path | None = None, *, threshold: float = THR
     target = out or run / "locator.onnx"
     config, module = trained_locator(run)
     answering = _Answering(module.network).eval()
-    graph = _to_onnx(answering, config.size)
+    graph = _to_onnx(answering)
     info = LocatorInfo(
         name="lite0-pyramid",
         version=f"{datetime.now(UTC):%Y.%m.%d}-{fingerprint(graph)}",
@@ -103,9 +103,9 @@ def export_locator(run: Path, out: Path | None = None, *, threshold: float = THR
     return Exported(target, info.version, round(target.stat().st_size / 1e6, 2), len(batch), difference)
 
 
-def _to_onnx(answering: nn.Module, size: int) -> onnx.ModelProto:
+def _to_onnx(answering: nn.Module) -> onnx.ModelProto:
     """Trace the network into a graph that takes any number of pictures whose sides divide by 32."""
-    example = torch.zeros(2, size, size - 64, 3, dtype=torch.uint8)
+    example = torch.zeros(2, 128, 96, 3, dtype=torch.uint8)
     sides = [32 * torch.export.Dim(name, min=2, max=64) for name in ("rows", "columns")]
     with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter's remarks about itself
