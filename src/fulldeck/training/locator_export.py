@@ -106,10 +106,10 @@ def export_locator(run: Path, out: Path | None = None, *, threshold: float = THR
 def _to_onnx(answering: nn.Module) -> onnx.ModelProto:
     """Trace the network into a graph that takes any number of pictures whose sides divide by 32."""
     example = torch.zeros(2, 128, 96, 3, dtype=torch.uint8)
-    sides = [32 * torch.export.Dim(name, min=2, max=64) for name in ("rows", "columns")]
     with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter's remarks about itself
         traced, folded = Path(temporary) / "traced.onnx", Path(temporary) / "folded.onnx"
+        # The older exporter: the newer one takes many minutes over sides that are free.
         torch.onnx.export(
             answering,
             (example,),
@@ -117,10 +117,13 @@ def _to_onnx(answering: nn.Module) -> onnx.ModelProto:
             input_names=[INPUT],
             output_names=[SCORE, CORNERS, VISIBLE],
             opset_version=OPSET,
-            dynamic_shapes=({0: torch.export.Dim("n", min=1, max=4096), 1: sides[0], 2: sides[1]},),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
+            dynamic_axes={
+                INPUT: {0: "n", 1: "rows", 2: "columns"},
+                SCORE: {0: "n", 1: "h", 2: "w"},
+                CORNERS: {0: "n", 1: "h", 2: "w"},
+                VISIBLE: {0: "n", 1: "h", 2: "w"},
+            },
+            dynamo=False,
         )
         options = ort.SessionOptions()  # as export.py does, and why
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
