@@ -11,7 +11,7 @@ from PIL import Image
 
 from fulldeck.data import dataset
 from fulldeck.data.augment import Strength, to_float
-from fulldeck.data.dataset import Batches, DeckDataModule, Images, hold_out, open_cache
+from fulldeck.data.dataset import NO_LABEL, Batches, DeckDataModule, Images, hold_out, open_cache
 from fulldeck.data.manifest import content_hash
 from fulldeck.errors import DataError
 from fulldeck.inference import image
@@ -419,3 +419,27 @@ def test_the_index_of_a_cache_is_plain_json(folder, tmp_path):
     index = json.loads(next((tmp_path / "cache").glob("*.json")).read_text())
     assert index["labels"] == list(cache.labels)
     assert index["rows"] == cache.rows.tolist()
+
+
+def test_outliers_are_trained_on_without_a_label(folder, tmp_path):
+    for number in range(5):
+        paint(tmp_path / "other" / "train" / "cat" / f"{number}.png", (250, 0, number))
+    data = make(folder, tmp_path, outliers=[tmp_path / "other"], holdout=0.3)
+    data.setup()
+    assert data.labels == ("cat", "dog", "zebra")
+    assert list(data.hashes) == [str(folder), str(tmp_path / "other")]
+    assert data.counts() == {"train": 11, "validation": 3}
+    pixels, targets = (torch.cat(part) for part in zip(*data.train_dataloader(), strict=True))
+    red = pixels[:, 0, 0, 0] == 250
+    assert (targets[red] == NO_LABEL).all()
+    assert (targets[~red] >= 0).all()
+    assert red.any()
+
+
+def test_some_images_come_as_they_are(folder, tmp_path):
+    data = make(folder, tmp_path)
+    data.setup()
+    batches = list(data.some_images(1))
+    assert len(batches) == 1
+    assert batches[0].dtype == torch.float32
+    assert 0 <= batches[0].min() <= batches[0].max() <= 1

@@ -49,9 +49,9 @@ def test_the_threshold_accepts_as_many_as_it_may():
     top[:3] = 0.500, 0.501, 0.502
     right = np.ones(100, dtype=bool)
     right[:3] = False
-    assert fit_threshold(top, right, tolerated=0.0) == top[3]
-    assert fit_threshold(top, right, tolerated=0.011) == top[2]
-    assert fit_threshold(top, right, tolerated=0.5) == top[0]
+    assert fit_threshold(top, right, tolerated=tolerated=0.0) == top[3]
+    assert fit_threshold(top, right, tolerated=tolerated=0.011) == top[2]
+    assert fit_threshold(top, right, tolerated=tolerated=0.5) == top[0]
 
 
 def test_the_order_of_the_images_does_not_matter():
@@ -59,14 +59,14 @@ def test_the_order_of_the_images_does_not_matter():
     top = generator.random(500)
     right = generator.random(500) < top
     shuffle = generator.permutation(500)
-    assert fit_threshold(top, right, 0.05) == fit_threshold(top[shuffle], right[shuffle], 0.05)
+    assert fit_threshold(top, right, tolerated=0.05) == fit_threshold(top[shuffle], right[shuffle], tolerated=0.05)
 
 
 def test_the_share_of_wrong_among_the_accepted_is_within_what_is_tolerated():
     generator = np.random.default_rng(0)
     top = generator.uniform(0.3, 1.0, 5000)
     right = generator.random(5000) < top**0.2
-    threshold = fit_threshold(top, right, tolerated=0.05)
+    threshold = fit_threshold(top, right, tolerated=tolerated=0.05)
     accepted = top >= threshold
     assert 0.3 < threshold < 0.95
     assert 0.04 < (~right[accepted]).mean() <= 0.051
@@ -75,3 +75,17 @@ def test_the_share_of_wrong_among_the_accepted_is_within_what_is_tolerated():
 def test_the_threshold_has_bounds():
     assert fit_threshold(np.array([0.1, 0.2]), np.array([True, True])) == 0.3
     assert fit_threshold(np.array([0.99, 0.98]), np.array([False, False])) == 0.95
+
+
+def test_the_threshold_refuses_all_but_the_tolerated_share_of_others():
+    top, right = np.linspace(0.5, 1.0, 200), np.ones(200, bool)
+    others = np.linspace(0.0, 0.7, 100)
+    threshold = fit_threshold(top, right, others, false_acceptance=0.02)
+    assert (others >= threshold).mean() <= 0.02
+    assert threshold == pytest.approx(0.69, abs=0.005)
+    assert fit_threshold(top, right, others, false_acceptance=0.5) < threshold
+
+
+def test_without_others_the_answers_alone_decide():
+    top, right = np.linspace(0.5, 1.0, 200), np.ones(200, bool)
+    assert fit_threshold(top, right, np.array([])) == fit_threshold(top, right)

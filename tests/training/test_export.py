@@ -225,6 +225,41 @@ def test_parity_images_that_are_not_there_are_refused_and_nothing_is_left(traine
     assert not (tmp_path / "out").exists()
 
 
+def test_stored_in_half_precision_it_is_smaller_and_answers_alike(trained, parity, tmp_path):
+    half = export(trained.folder, tmp_path / "half.onnx", half=True)
+    whole = Path(parity.model)
+    assert (tmp_path / "half.onnx").stat().st_size < 0.75 * whole.stat().st_size
+    assert half.same_label == half.images
+    assert half.largest_difference < 0.02
+    assert half.version != parity.version
+
+
+def crops(folder, colours):
+    """Two colours of the three as cards, and grey noise as what is no card."""
+    for label in ("blue", "red"):
+        shutil.copytree(colours / label, folder / "cards" / "valid" / label)
+    (folder / "others" / "valid" / "ground").mkdir(parents=True)
+    for i in range(12):
+        noise = np.random.default_rng(i).integers(90, 130, (32, 32, 3))
+        Image.fromarray(noise.astype(np.uint8)).save(folder / "others" / "valid" / "ground" / f"{i}.png")
+    return folder
+
+
+def test_calibrated_on_cuts_too_it_refuses_what_is_no_card(trained, parity, colours, tmp_path):
+    folder = crops(tmp_path / "crops", colours)
+    result = export(trained.folder, tmp_path / "model.onnx", crops=folder)
+    assert result.images == parity.images + 32
+    recognizer = Recognizer(tmp_path / "model.onnx")
+    accepted = [recognizer.classify(path).accepted for path in (folder / "others" / "valid" / "ground").iterdir()]
+    assert sum(accepted) == 0 or result.threshold == 0.95
+    assert result.threshold >= parity.threshold
+
+
+def test_cuts_that_are_not_there_are_missed(trained, tmp_path):
+    with pytest.raises(DataError, match="has no cards"):
+        export(trained.folder, tmp_path / "model.onnx", crops=tmp_path)
+
+
 def test_a_folder_to_write_to_is_refused(trained, tmp_path):
     with pytest.raises(ConfigError, match=r"is a folder; name the file"):
         export(trained.folder, tmp_path)

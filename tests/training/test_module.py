@@ -147,3 +147,23 @@ def test_it_learns():
 def test_an_unknown_backbone_is_refused():
     with pytest.raises(ConfigError, match="no network named"):
         CardModule("resnetto", LABELS)
+
+
+def test_what_has_no_label_asks_for_no_answer():
+    """On an outlier the loss is the surprise of the uniform distribution: least where all answers are as likely."""
+    module = make(label_smoothing=0.0, outlier_weight=0.5).eval()
+    module.log_dict = lambda *_, **__: None
+    images, targets = torch.rand(4, 3, 32, 32), torch.tensor([0, -1, 2, -1])
+    logits = module(images)
+    known = F.cross_entropy(logits[[0, 2]], targets[[0, 2]], reduction="sum")
+    uniform = -F.log_softmax(logits[[1, 3]], 1).mean(1).sum()
+    loss = module.training_step((images, targets), 0)
+    assert loss.item() == pytest.approx(((known + 0.5 * uniform) / 4).item(), rel=1e-5)
+
+
+def test_a_batch_of_outliers_alone_is_no_trouble():
+    module = make()
+    module.log_dict = lambda *_, **__: None
+    loss = module.training_step((torch.rand(3, 3, 32, 32), torch.full((3,), -1)), 0)
+    assert torch.isfinite(loss)
+    loss.backward()

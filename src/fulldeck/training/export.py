@@ -15,6 +15,7 @@ import onnx
 import onnxruntime as ort
 import torch
 from omegaconf import DictConfig, OmegaConf
+from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from fulldeck.data.augment import to_float
@@ -30,6 +31,11 @@ from fulldeck.training.train import data_module, start_from
 OPSET = 18
 LARGEST_DIFFERENCE = 1e-3
 """Largest difference of a probability between torch and the file that still counts as the same model."""
+
+ROUNDED = 0.02
+"""The same for a file whose weights are stored in half precision."""
+
+_LARGE = 512  # numbers: smaller tensors (biases, constants) are not worth a conversion
 
 
 @dataclass(frozen=True)
@@ -85,13 +91,19 @@ class _Answering(nn.Module):
         return torch.softmax(logits / self.temperature, dim=1), embedding
 
 
-def export(run: Path, out: Path | None = None, folder: Path | None = None) -> Parity:
+def export(
+    run: Path, out: Path | None = None, folder: Path | None = None, *, crops: Path | None = None, half: bool = False
+) -> Parity:
     """Write a run's best weights as a model file, and a parity report beside it.
 
     Args:
         run: a run folder of ``fulldeck train``.
         out: the file to write; by default ``model.onnx`` in the run folder.
         folder: a folder of class folders to prove parity on; by default the run's own held-out images.
+        crops: what ``fulldeck data crops`` cut from scenes of decks that were not trained on. Temperature and threshold
+            are fitted on its cards too, and the threshold on its pictures of no card.
+        half: store the weights in half precision. The file is half as large, and the session that reads it turns them
+            back and computes in float32; the rounding moves a probability by `ROUNDED` at most, or nothing is written.
 
     Raises:
         ConfigError: the folder is no finished run, or ``out`` is a folder.
@@ -110,14 +122,21 @@ def export(run: Path, out: Path | None = None, folder: Path | None = None) -> Pa
         raise DataError(msg)
     images = list(_images(folder, data)) if folder else []  # refused before the work, not after it
     held_out = list(data.val_dataloader())
+    more, others = _cut_scenes(crops, data) if crops else ([], [])
+    held_out += more
     targets = torch.cat([wanted for _, wanted in held_out])
     temperature = fit_temperature(torch.cat([_logits(module, pixels) for pixels, _ in held_out]), targets)
     answering = _Answering(module, temperature).eval()
     answers = [_run(answering, pixels) for pixels, _ in held_out]
     top, label = torch.cat([probabilities for probabilities, _ in answers]).double().max(dim=1)
-    threshold = fit_threshold(top.numpy(), (label == targets).numpy())
+    doubtful = [_run(answering, pixels)[0].double().amax(1) for pixels in others]
+    threshold = fit_threshold(
+        top.numpy(), (label == targets).numpy(), torch.cat(doubtful).numpy() if doubtful else None
+    )
 
     graph = to_onnx(answering, data.size)
+    if half:
+        store_half(graph)
     info = ModelInfo(
         name=str(config.model.backbone),
         version=f"{datetime.now(UTC):%Y.%m.%d}-{fingerprint(graph)}",
@@ -139,7 +158,7 @@ def export(run: Path, out: Path | None = None, folder: Path | None = None) -> Pa
     write_model(graph, info, part)
 
     parity = _compare(answering, Classifier(part), images or [pixels for pixels, _ in held_out], target)
-    if parity.same_label < parity.images or parity.largest_difference >= LARGEST_DIFFERENCE:
+    if parity.same_label < parity.images or parity.largest_difference >= (ROUNDED if half else LARGEST_DIFFERENCE):
         part.unlink()
         msg = f"{target} was not written, since it does not answer as torch does: {parity}"
         raise ModelError(msg)
@@ -195,6 +214,21 @@ def to_onnx(answering: nn.Module, size: int) -> onnx.ModelProto:
         return onnx.load(folded)
 
 
+def store_half(graph: onnx.ModelProto) -> None:
+    """Turn a graph's large float32 weights into float16, each with a conversion back in front of its users."""
+    conversions = []
+    for tensor in graph.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < _LARGE:
+            continue
+        name, stored = tensor.name, f"{tensor.name}_half"
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), stored))
+        conversions.append(helper.make_node("Cast", [stored], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*conversions, *graph.graph.node]
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
+
+
 def write_model(graph: onnx.ModelProto, info: ModelInfo | LocatorInfo, file: Path) -> None:
     """Write a graph with its description inside, sealed."""
     del graph.metadata_props[:]
@@ -208,6 +242,24 @@ def data_hash(hashes: dict[str, str]) -> str:
     if len(hashes) == 1:
         return next(iter(hashes.values()))
     return hashlib.sha256("".join(sorted(hashes.values())).encode()).hexdigest()
+
+
+def _cut_scenes(crops: Path, data: DeckDataModule) -> tuple[list[tuple[Tensor, Tensor]], list[Tensor]]:
+    """Read what was cut from scenes: batches of cards (pixels, numbers), and batches of what is no card."""
+    kinds: list[list[tuple[Tensor, Tensor]]] = []
+    for kind in ("cards", "others"):
+        splits = sorted(path for path in (crops / kind).glob("*") if path.is_dir())
+        if not splits:
+            msg = f"{crops} has no {kind}: make it with `fulldeck data crops SCENES {crops}`"
+            raise DataError(msg)
+        images = Images([open_cache(split, data.stored_size, data.cache) for split in splits], data.labels, data.size)
+        batches = Batches(np.arange(len(images)), data.batch_size)
+        kinds.append([images[positions] for positions in batches])
+    cards, others = kinds
+    if any((numbers < 0).any() for _, numbers in cards):
+        msg = f"{crops} has labels that the run was not trained on; calibrate on others"
+        raise DataError(msg)
+    return cards, [pixels for pixels, _ in others]
 
 
 def _images(folder: Path, data: DeckDataModule) -> Iterator[Tensor]:

@@ -38,7 +38,9 @@ def start_from_model(module: CardModule, file: Path, images: Iterable[Tensor]) -
         raise ConfigError(msg)
     graph = onnx.load(file).graph
     tensors = {each.name: torch.from_numpy(np.array(numpy_helper.to_array(each))) for each in graph.initializer}
-    tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    # what is stored in half precision has its name from the node that turns it back
+    whole = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "Cast"}
+    tensors = {whole.get(name, name): value.float() for name, value in tensors.items() if value.is_floating_point()}
     norms: list[nn.BatchNorm2d] = []
     pending: Tensor | None = None
     with torch.no_grad():
