@@ -49,9 +49,9 @@ def test_the_threshold_accepts_as_many_as_it_may():
     top[:3] = 0.500, 0.501, 0.502
     right = np.ones(100, dtype=bool)
     right[:3] = False
-    assert fit_threshold(top, right, tolerated=tolerated=0.0) == top[3]
-    assert fit_threshold(top, right, tolerated=tolerated=0.011) == top[2]
-    assert fit_threshold(top, right, tolerated=tolerated=0.5) == top[0]
+    assert fit_threshold(top, right, tolerated=0.0) == top[3]
+    assert fit_threshold(top, right, tolerated=0.011) == top[2]
+    assert fit_threshold(top, right, tolerated=0.5) == top[0]
 
 
 def test_the_order_of_the_images_does_not_matter():
@@ -66,7 +66,7 @@ def test_the_share_of_wrong_among_the_accepted_is_within_what_is_tolerated():
     generator = np.random.default_rng(0)
     top = generator.uniform(0.3, 1.0, 5000)
     right = generator.random(5000) < top**0.2
-    threshold = fit_threshold(top, right, tolerated=tolerated=0.05)
+    threshold = fit_threshold(top, right, tolerated=0.05)
     accepted = top >= threshold
     assert 0.3 < threshold < 0.95
     assert 0.04 < (~right[accepted]).mean() <= 0.051
