@@ -467,11 +467,11 @@ def _show(answers: Iterable[Any], total: int, header: str, rows: Callable[[Any],
 @main.command()
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Port to listen on.")
-@click.option("--model", type=PATH, default=None, help="A model file in place of the shipped champion.")
+@click.option("--model", default=None, help="A model file, or its address, in place of the shipped champion.")
 @click.option("--keys", "keys_file", type=PATH, default=None, help="The file of API keys: see `fulldeck keys`.")
 @click.option("--open", "access", flag_value="open", default=None, help="Let everybody in, on any address.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default=None, help="How log lines look.")
-def serve(*, host: str, port: int, model: Path | None, keys_file: Path | None, access: Any, log_format: Any) -> None:
+def serve(*, host: str, port: int, model: str | None, keys_file: Path | None, access: Any, log_format: Any) -> None:
     """Serve the model over HTTP: POST images to /classify/, and see /docs for the rest.
 
     Asks for no key on 127.0.0.1, and does not start on an address that others reach without keys unless --open says
@@ -500,11 +500,12 @@ _keys_file = click.option(
 @keys.command("add")
 @click.argument("name")
 @_keys_file
-def keys_add(name: str, file: Path) -> None:
+@click.option("--admin", is_flag=True, help="It may also ask what the service's operator alone may.")
+def keys_add(name: str, file: Path, admin: bool) -> None:
     """Make a key for NAME and show it, this once."""
     from fulldeck.serving.keys import add
 
-    key = add(file, name)
+    key = add(file, name, admin)
     click.echo("Keep this key: it cannot be shown again.", err=True)
     click.echo(key)
 
@@ -516,7 +517,8 @@ def keys_list(file: Path) -> None:
     from fulldeck.serving.keys import read
 
     for key in read(file):
-        click.echo(f"{key.id}  {key.created}  {f'revoked {key.revoked}' if key.revoked else 'in use':33}  {key.name}")
+        state = f"revoked {key.revoked}" if key.revoked else "in use"
+        click.echo(f"{key.id}  {key.created}  {state:33}  {key.name}{' (admin)' if key.admin else ''}")
 
 
 @keys.command("revoke")

@@ -148,7 +148,7 @@ def test_docs_load_nothing_from_elsewhere(client):
 
 def test_openapi_describes_the_bodies(client):
     described = client.get("/openapi.json").json()
-    assert {"/", "/classify/", "/health", "/ready", "/metrics"} == set(described["paths"])
+    assert {"/", "/classify/", "/health", "/ready", "/metrics", "/admin/reload"} == set(described["paths"])
     assert set(described["paths"]["/classify/"]["post"]["requestBody"]["content"]) == {"multipart/form-data", "image/*"}
     post = described["paths"]["/classify/"]["post"]
     form = post["requestBody"]["content"]["multipart/form-data"]["schema"]

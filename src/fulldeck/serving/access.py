@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Callable
 from http import HTTPStatus
+from ipaddress import ip_address
 from time import monotonic
 from typing import Annotated
 
@@ -81,9 +82,36 @@ def authenticated(
         code, detail = ("wrong-key", "this key is not known, or was revoked") if given else ("no-key", _NO_KEY)
         raise Problem(HTTPStatus.UNAUTHORIZED, code, detail, headers={"WWW-Authenticate": 'Bearer realm="fulldeck"'})
     request.state.key_id = key.id
+    request.state.key_is_admin = key.admin
     return key.id
 
 
+def administrator(request: Request, key: Annotated[str | None, Depends(authenticated)]) -> None:
+    """Let in whoever runs the service: by a key for it, or, where the service asks for none, from this machine.
+
+    A page in a browser on this machine is not its operator, nor is what a proxy on it passes on.
+
+    Raises:
+        Problem: 403 for all others.
+    """
+    if key is not None:
+        if not request.state.key_is_admin:
+            raise Problem(HTTPStatus.FORBIDDEN, "no-administrator", _NO_ADMIN)
+        return
+    passed_on = any(name in request.headers for name in ("origin", "forwarded", "x-forwarded-for", "via"))
+    if passed_on or request.client is None or not _is_loopback(request.client.host):
+        detail = "this can be asked from the machine alone that the service runs on, or of a service with keys"
+        raise Problem(HTTPStatus.FORBIDDEN, "no-administrator", detail)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name, which says nothing
+        return False
+
+
+_NO_ADMIN = "this needs an administrator's key: make one with `fulldeck keys add NAME --admin`"
 _NO_KEY = "this service asks for a key: send it as `Authorization: Bearer KEY`"
 
 

@@ -9,7 +9,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
 from fulldeck import __version__
-from fulldeck.serving import problems
+from fulldeck.serving import admin, problems
 from fulldeck.serving.access import Rates
 from fulldeck.serving.context import RequestContext
 from fulldeck.serving.engine import Engine
@@ -71,6 +71,7 @@ def create_app(settings: Settings, keys: KeyRing | None = None) -> FastAPI:
     app.state.keys = keys
     app.state.rates = Rates(settings.rate_per_second, settings.rate_burst)
     app.include_router(router)
+    app.include_router(admin.router)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -12,12 +12,13 @@ from time import perf_counter
 
 import numpy as np
 
-from fulldeck.errors import ImageError, ModelError
+from fulldeck.errors import ImageError
 from fulldeck.inference.model_file import ModelInfo
 from fulldeck.inference.recognizer import CHUNK, Prediction, Recognizer
 from fulldeck.monitoring.observation import Observation, observe
 from fulldeck.serving.limits import Upload
 from fulldeck.serving.metrics import Metrics
+from fulldeck.serving.model_source import open_model
 from fulldeck.serving.problems import Problem, bad_file, bad_files
 from fulldeck.serving.queue import Queue
 from fulldeck.serving.schemas import BadFile
@@ -77,6 +78,8 @@ class Engine:
         self.recognizer: Recognizer | None = None
         self.error: Exception | None = None
         self.settled = asyncio.Event()
+        self.draining = False
+        self._reloading = asyncio.Lock()
         self.queue = Queue(settings.workers * PLACES_PER_WORKER, settings.max_queue, settings.queue_seconds, metrics)
         self._settings = settings
         self._metrics = metrics
@@ -86,12 +89,36 @@ class Engine:
     async def start(self) -> None:
         """Load the model and try it once; ``settled`` is set when it serves or when ``error`` tells why it does not."""
         try:
-            recognizer = await asyncio.get_running_loop().run_in_executor(self._threads, _load, self._settings)
-            self._metrics.serving(recognizer.info)
-            self.recognizer = recognizer
+            await self.reload()
         except Exception as error:  # noqa: BLE001  (whatever it was, the server must learn that no model will come)
             self.error = error
         self.settled.set()
+
+    async def reload(self) -> ModelInfo:
+        """Load the model from its source again, and let it take over; what runs ends with the one that it began with.
+
+        Returns:
+            The model that serves from now on.
+
+        Raises:
+            FulldeckError: it cannot be used; the old one serves on.
+        """
+        async with self._reloading:
+            try:
+                # Not by a thread that requests wait for.
+                recognizer = await asyncio.to_thread(open_model, self._settings.model)
+            except Exception:
+                self._metrics.reloaded("refused")
+                raise
+            self._metrics.serving(recognizer.info)
+            self._metrics.reloaded("done")
+            self.recognizer = recognizer
+            return recognizer.info
+
+    def drain(self) -> None:
+        """Be ready no more; what is asked all the same is still answered."""
+        self.draining = True
+        self._metrics.draining()
 
     def stop(self) -> None:
         """Let the threads end when their present work is done."""
@@ -121,9 +148,9 @@ class Engine:
             Problem: a file cannot be used (it names every such file), or there was no turn.
             ClientDisconnect: the client left before its turn.
         """
-        recognizer = self.ready()
         with self._metrics.stage("queue"):
             await self.queue.enter(gone)
+        recognizer = self.ready()  # what serves now, which need not be what served before the wait
         size = min(CHUNK, math.ceil(len(uploads) / self._settings.workers))
         jobs = [_Job(start, uploads[start : start + size]) for start in range(0, len(uploads), size)]
         loop = asyncio.get_running_loop()
@@ -202,18 +229,3 @@ class Engine:
             self._metrics.refused(file.code)
         if bad:
             raise bad_files(bad)
-
-
-def _load(settings: Settings) -> Recognizer:
-    """The model, which has answered once, so that no user waits for its first run.
-
-    Raises:
-        ModelError: there is no such file, or it is no model, or its answer is none.
-    """
-    # Requests run side by side, which is faster than one on all cores.
-    recognizer = Recognizer(settings.model, threads=1)
-    size = recognizer.info.size
-    prediction = recognizer.classify(np.full((size, size, 3), 127, np.uint8))
-    if not math.isfinite(prediction.probability):
-        raise ModelError(f"the model {recognizer.info.name} gives no number for a grey image: export it anew")
-    return recognizer

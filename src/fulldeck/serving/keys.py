@@ -9,7 +9,7 @@ import hmac
 import json
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +26,7 @@ class Key:
         sha256: the hash of the key, in hexadecimal.
         created: when it was made, ISO 8601 in UTC.
         revoked: when it ceased to open anything; None while it does.
+        admin: whether it may ask what only the service's operator may.
     """
 
     id: str
@@ -33,9 +34,13 @@ class Key:
     sha256: str
     created: str
     revoked: str | None = None
+    admin: bool = False
 
 
-def add(file: Path, name: str) -> str:
+_FIELDS = ("id", "name", "sha256", "created")
+
+
+def add(file: Path, name: str, admin: bool = False) -> str:
     """Make a key and return it: nothing can show it again.
 
     Raises:
@@ -49,7 +54,7 @@ def add(file: Path, name: str) -> str:
         raise ConfigError(f"{file}: there is a key named {name!r} already: revoke it first, or choose another name")
     identity = secrets.token_hex(4)
     key = f"fd_{identity}_{secrets.token_urlsafe(32)}"
-    _append(file, {"id": identity, "name": name, "sha256": _hash(key), "created": _now()})
+    _append(file, {"id": identity, "name": name, "sha256": _hash(key), "created": _now(), "admin": admin})
     return key
 
 
@@ -78,9 +83,9 @@ def read(file: Path, missing_ok: bool = False) -> list[Key]:
             entry = json.loads(line)
             if "revoke" in entry:
                 key = keys[entry["revoke"]]
-                keys[key.id] = Key(key.id, key.name, key.sha256, key.created, entry["at"])
+                keys[key.id] = replace(key, revoked=entry["at"])
             else:
-                key = Key(entry["id"], entry["name"], entry["sha256"], entry["created"])
+                key = Key(**{name: entry[name] for name in _FIELDS}, admin=entry.get("admin", False) is True)
                 keys[key.id] = key
     except FileNotFoundError:
         if not missing_ok:
@@ -146,7 +151,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _append(file: Path, entry: dict[str, str]) -> None:
+def _append(file: Path, entry: dict[str, str | bool]) -> None:
     """Add a line by one write, so that two at once do not mix; the file is its owner's alone."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -70,6 +70,9 @@ class Metrics:
         self.pending_bytes = Gauge("fulldeck_pending_bytes", "Bytes of bodies in memory.", registry=self.registry)
         self.in_flight = Gauge("fulldeck_in_flight", "/classify/ requests in work.", registry=self.registry)
         self._ready = Gauge("fulldeck_ready", "1 when the model can answer.", registry=self.registry)
+        self._loads = Counter(
+            "fulldeck_model_loads", "Models loaded, or refused.", ("outcome",), registry=self.registry
+        )
         self._model = Info("fulldeck_model", "The model that serves.", registry=self.registry)
 
     def follow(self, log: PredictionLog) -> None:
@@ -107,6 +110,14 @@ class Metrics:
     def refused(self, code: str) -> None:
         """Count one file that could not be used."""
         self._bad_files.labels(code).inc()
+
+    def reloaded(self, outcome: str) -> None:
+        """Count one load of a model: "done" or "refused"."""
+        self._loads.labels(outcome).inc()
+
+    def draining(self) -> None:
+        """Tell that nothing new is to come."""
+        self._ready.set(0)
 
     def serving(self, info: ModelInfo) -> None:
         """Tell which model serves, from now on."""

@@ -108,7 +108,9 @@ def install(app: FastAPI) -> None:
 _EXAMPLES = {
     400: ("malformed-multipart", "the multipart body ends before its closing boundary"),
     401: ("no-key", "this service asks for a key: send it as `Authorization: Bearer KEY`"),
+    403: ("no-administrator", "this needs an administrator's key: make one with `fulldeck keys add NAME --admin`"),
     408: ("body-timeout", "the body did not arrive within 30 seconds"),
+    409: ("model-refused", "model.onnx: there is no such model file; the old model serves on"),
     413: ("body-too-large", "the body is larger than 33,554,432 bytes: send fewer or smaller images"),
     415: (
         "not-an-image",

@@ -228,7 +228,10 @@ async def health() -> Health:
 
 @router.get("/ready", tags=["operation"], responses=documented(503))
 async def ready(engine: TheEngine) -> Readiness:
-    """The model is loaded and has answered a first time: 200, and until then 503."""
+    """200 from when the model is loaded and has answered a first time until the service is asked to end; 503 else."""
+    if engine.draining:
+        detail = "the service is about to end: ask another one"
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "draining", detail, headers={"Retry-After": "1"})
     return Readiness(status="ready", model=_name(engine))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import logging
 import signal
 import socket
 from pathlib import Path
@@ -19,12 +20,14 @@ from fulldeck.serving.keys import KeyRing
 from fulldeck.serving.protocol import bounded
 from fulldeck.serving.settings import Access, LogFormat, Settings, read_settings
 
+logger = logging.getLogger(__name__)
+
 
 def run(
     host: str,
     port: int,
     *,
-    model: Path | None = None,
+    model: str | None = None,
     access: Access | None = None,
     keys_file: Path | None = None,
     log_format: LogFormat | None = None,
@@ -34,7 +37,7 @@ def run(
     Args:
         host: the address to listen on.
         port: the port; 0 for any free one, which the line at the start names.
-        model: a model file; without it ``FULLDECK_MODEL``, and without that the shipped champion.
+        model: where the model comes from; without it ``FULLDECK_MODEL``, and without that the shipped champion.
         access: who may ask, in place of ``FULLDECK_ACCESS``.
         keys_file: the file of keys, in place of ``FULLDECK_KEYS_FILE``.
         log_format: how log lines look, in place of ``FULLDECK_LOG_FORMAT``.
@@ -91,6 +94,7 @@ def _run(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
 
     # uvicorn drains at these, and then raises them once more: a service that was asked to end has not failed.
     def end(_signal: int, _frame: FrameType | None) -> None:
+        app.state.engine.drain()
         server.should_exit = True
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -116,8 +120,27 @@ def _listen(host: str, port: int) -> socket.socket:
 
 async def _serve(server: uvicorn.Server, listener: socket.socket, engine: Engine) -> None:
     announcing = asyncio.create_task(_announce(server, listener, engine))
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        reloads.add(asyncio.create_task(_reload(engine)))
+
+    if hasattr(signal, "SIGHUP"):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
     await server.serve(sockets=[listener])
     announcing.cancel()
+
+
+async def _reload(engine: Engine) -> None:
+    """Load the model again, as a signal has no answer: the log has what came of it."""
+    try:
+        info = await engine.reload()
+    except FulldeckError as error:
+        logger.error("the model was not reloaded, and the old one serves on: %s", error)  # noqa: TRY400  (it says all)
+    except Exception:
+        logger.exception("the model was not reloaded, and the old one serves on")
+    else:
+        logger.warning("reloaded the model: %s (version %s) serves now", info.name, info.version)
 
 
 async def _announce(server: uvicorn.Server, listener: socket.socket, engine: Engine) -> None:

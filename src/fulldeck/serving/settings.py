@@ -25,7 +25,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="FULLDECK_", frozen=True)
 
-    model: Path | None = Field(default=None, description="The model file; without it, the shipped champion.")
+    model: str | None = Field(
+        default=None, description="The model: a file, or an address such as gs://bucket/file; else the champion."
+    )
     workers: int = Field(default_factory=available_cores, ge=1, description="Threads that decode and infer.")
 
     max_body_bytes: int = Field(default=32 * 2**20, ge=1, description="A request's body may have so many bytes.")
@@ -69,6 +71,11 @@ class Settings(BaseSettings):
         if value not in {"", "none"} and not value.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
             raise ValueError("give sqlite:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE, or none")
         return value
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _address(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, Path) else value
 
     @field_validator("cors_origins", mode="before")
     @classmethod

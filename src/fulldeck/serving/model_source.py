@@ -1,0 +1,155 @@
+"""From where the model that serves is to come, to a recogniser that has been tried: nothing else is ever served.
+
+A source is a file, an address in a cloud's storage such as gs://bucket/model.onnx, or nothing for the shipped champion.
+Its hash may stand behind it (``model.onnx#sha256=…``) or in a file beside it (``model.onnx.sha256``, as ``sha256sum``
+writes it). What is fetched or has a hash is copied first, so that what was checked is what is loaded.
+"""
+
+import hashlib
+import logging
+import math
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import urlsplit
+
+from fulldeck.errors import ModelError
+from fulldeck.inference.model_file import locator_beside
+from fulldeck.inference.recognizer import Recognizer
+
+MAX_BYTES = 2**30
+"""A model file above this is none of ours."""
+
+_CHUNK = 2**20
+
+
+def open_model(source: str | None) -> Recognizer:
+    """Bring a model here, verify it, and let it answer once.
+
+    Raises:
+        ModelError: there is none, it is another one than its hash says, it cannot be used, or its answer is none.
+    """
+    if source is None or source == "champion":
+        return _tried(Recognizer(threads=1), "the champion")
+    address, _, wanted = source.partition("#sha256=")
+    read = _remote(address) if "://" in address else _local
+    wanted = wanted or _beside(read, address)
+    if not wanted and "://" not in address:
+        return _tried(Recognizer(address, threads=1), address)
+    folder = tempfile.TemporaryDirectory(prefix="fulldeck-model-")
+    try:
+        copy = Path(folder.name, "model.onnx")
+        _check_hash(_copied(read, address, copy), wanted, address)
+        _copy_locator(read, address, copy)
+        recognizer = _tried(Recognizer(copy, threads=1), shown(address))
+    except BaseException:
+        folder.cleanup()
+        raise
+    weakref.finalize(recognizer, folder.cleanup)  # its locator is opened when it is first needed
+    return recognizer
+
+
+def shown(address: str) -> str:
+    """An address without what may be secret in it: user, password and signed query."""
+    if "://" not in address:
+        return address
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+_Read = Callable[[str], BinaryIO]
+"""Opens a file by its address. Raises FileNotFoundError where there is none, and whatever else goes wrong."""
+
+
+def _local(path: str) -> BinaryIO:
+    return Path(path).open("rb")
+
+
+def _remote(address: str) -> _Read:
+    """What opens files at addresses of this kind.
+
+    Raises:
+        ModelError: nothing that is installed does.
+    """
+    # Else gcsfs loads gRPC, to ask about kinds of buckets that make no difference to the reading of one file.
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    try:
+        from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # noqa: PLC0415  (an extra, and slow)
+
+        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it warns of what it then does without
+        system, _ = url_to_fs(address)
+        system.invalidate_cache()  # there may be another file by now
+    except ImportError as error:
+        hint = f"a model at {shown(address)} needs {error.name}: pip install 'fulldeck[cloud]'"
+        raise ModelError(hint) from error
+    except Exception as error:  # each kind of storage raises its own
+        raise _failed(address, error) from error
+    return lambda path: system.open(system._strip_protocol(path), "rb")
+
+
+def _beside(read: _Read, address: str) -> str:
+    """The hash in the file beside it; nothing where there is no such file."""
+    try:
+        with read(f"{address}.sha256") as file:
+            words = file.read(1024).split()
+    except FileNotFoundError:
+        return ""
+    except Exception as error:  # as above
+        raise _failed(f"{address}.sha256", error) from error
+    if not words or len(words[0]) != 64:
+        raise ModelError(f"{shown(address)}.sha256: there is no SHA-256 in it: write it with sha256sum")
+    return words[0].decode("ascii", "replace")
+
+
+def _copied(read: _Read, address: str, target: Path) -> str:
+    """Copy a file, and return the SHA-256 of its bytes."""
+    digest = hashlib.sha256()
+    size = 0
+    try:
+        with read(address) as file, target.open("wb") as copy:
+            while chunk := file.read(_CHUNK):
+                size += len(chunk)
+                if size > MAX_BYTES:
+                    break
+                digest.update(chunk)
+                copy.write(chunk)
+    except FileNotFoundError:
+        raise ModelError(f"{shown(address)}: there is no such model file") from None
+    except Exception as error:  # as above
+        raise _failed(address, error) from error
+    if size > MAX_BYTES:
+        raise ModelError(f"{shown(address)}: a file of more than {MAX_BYTES:,} bytes is no model")
+    return digest.hexdigest()
+
+
+def _check_hash(found: str, wanted: str, address: str) -> None:
+    if wanted and found != wanted.lower():
+        raise ModelError(f"{shown(address)}: its SHA-256 is {found}, and was to be {wanted.lower()}: get it again")
+
+
+def _copy_locator(read: _Read, address: str, copy: Path) -> None:
+    """Copy the locator beside the model, if there is one; it has its own seal."""
+    parent, slash, _ = address.rpartition("/")
+    try:
+        with read(f"{parent}{slash}{locator_beside(copy).name}") as file, locator_beside(copy).open("wb") as target:
+            shutil.copyfileobj(file, target)
+    except FileNotFoundError:
+        locator_beside(copy).unlink(missing_ok=True)
+
+
+def _failed(address: str, error: Exception) -> ModelError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ModelError(f"{shown(address)}: it cannot be read ({reason})")
+
+
+def _tried(recognizer: Recognizer, name: str) -> Recognizer:
+    """The recogniser, which has named a card: so no user waits for its first run, and it gives numbers."""
+    prediction = recognizer.classify(files("fulldeck.serving").joinpath("example.jpg").read_bytes())
+    if not math.isfinite(prediction.probability):
+        raise ModelError(f"{name}: the model gives no number for a picture of a card: export it anew")
+    return recognizer
