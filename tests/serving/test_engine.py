@@ -50,7 +50,7 @@ async def decoded(client: httpx.AsyncClient, jobs: int) -> None:
 
 def test_past_its_capacity_it_sheds_at_once_and_answers_what_it_took(tiny_model):
     async def scenario() -> None:
-        async with service(tiny_model, workers=1, max_queue=3) as client:
+        async with service(tiny_model, workers=1, max_queue=3, queue_seconds=60, decode_seconds=60) as client:
             loop = asyncio.get_running_loop()
             start = loop.time()
             ended: list[tuple[int, float]] = []
