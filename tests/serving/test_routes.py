@@ -82,6 +82,12 @@ def test_metrics_follow_what_happens(client):
     assert grown('fulldeck_stage_seconds_count{stage="decode"}') == 2
     assert grown('fulldeck_stage_seconds_count{stage="infer"}') == 1
     assert grown('fulldeck_stage_seconds_count{stage="total"}') == 2
+    assert grown('fulldeck_problems_total{code="not-an-image"}') == 1
+    assert grown('fulldeck_problems_total{code="not-found"}') == 1
+    assert grown("fulldeck_confidence_count") == 1
+    assert grown("fulldeck_image_bytes_count") == 2
+    assert grown('fulldeck_image_bytes_bucket{le="1024.0"}') == 2
+    assert grown('fulldeck_batch_images_bucket{le="1.0"}') == 1
     assert after["fulldeck_in_flight"] == 0
     assert any(key.startswith("fulldeck_model_info{") and 'name="tiny"' in key for key in after)
     assert after["process_resident_memory_bytes"] > 0

@@ -132,6 +132,7 @@ class RequestContext:
             if exchange.status:  # half an answer is out already: only the server can end it
                 raise
             detail = "the service failed at this request; its log has the cause under this request id"
+            self.metrics.problem("internal-error")
             problem = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", detail)
             await render(exchange.id, problem)(scope, exchange.receive, exchange.send)
         finally:

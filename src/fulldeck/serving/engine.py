@@ -218,6 +218,7 @@ class Engine:
             return bad
         predictions, embeddings = recognizer.predict_and_embed(np.stack(batch))
         self._metrics.timed("infer", perf_counter() - decoded)
+        self._metrics.inferred(len(batch))
         if not self._observing:
             return [(prediction, None) for prediction in predictions]
         seen = map(observe, (upload.data for upload in job.uploads), batch, embeddings)

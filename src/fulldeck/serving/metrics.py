@@ -1,6 +1,6 @@
 """The figures that Prometheus reads. Each app has a registry of its own, so that two in one process stay apart."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
@@ -60,6 +60,27 @@ class Metrics:
         self._bad_files = Counter(
             "fulldeck_bad_files", "Files that could not be used.", ("code",), registry=self.registry
         )
+        self._confidence = Histogram(
+            "fulldeck_confidence",
+            "Probabilities of the predictions.",
+            buckets=[tenth / 10 for tenth in range(1, 10)] + [0.95, 0.99, 1.0],
+            registry=self.registry,
+        )
+        self._image_bytes = Histogram(
+            "fulldeck_image_bytes",
+            "Sizes of the files that were sent.",
+            buckets=[2**power for power in range(10, 26)],  # 1 KiB to 32 MiB
+            registry=self.registry,
+        )
+        self._batches = Histogram(
+            "fulldeck_batch_images", "Images that were inferred at once.", buckets=range(1, 17), registry=self.registry
+        )
+        self._problems = Counter(
+            "fulldeck_problems",
+            "Requests that got no answer, by code.",
+            ("code",),
+            registry=self.registry,
+        )
         self._shed = Counter(
             "fulldeck_shed",
             "Requests turned away for want of room or time, by code.",
@@ -100,8 +121,22 @@ class Metrics:
         """Count predictions."""
         for prediction in predictions:
             self._predictions.labels(prediction.label).inc()
+            self._confidence.observe(prediction.probability)
             if not prediction.accepted:
                 self._rejected.inc()
+
+    def received(self, sizes: Iterable[int]) -> None:
+        """Note how many bytes each file of a request has."""
+        for size in sizes:
+            self._image_bytes.observe(size)
+
+    def inferred(self, images: int) -> None:
+        """Note how many images were inferred at once."""
+        self._batches.observe(images)
+
+    def problem(self, code: str) -> None:
+        """Count one request that got no answer."""
+        self._problems.labels(code).inc()
 
     def shed(self, code: str) -> None:
         """Count one request that was turned away for want of room or time."""

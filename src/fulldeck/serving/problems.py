@@ -98,6 +98,7 @@ def install(app: FastAPI) -> None:
             faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             error = Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", faults)
         assert isinstance(error, Problem)  # noqa: S101  (these three are all that are installed below)
+        request.app.state.metrics.problem(error.code)
         return render(request.state.request_id, error)
 
     for kind in (Problem, HTTPException, RequestValidationError):

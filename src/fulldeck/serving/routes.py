@@ -190,6 +190,7 @@ async def classify(
         with Share(memory) as share:
             with metrics.stage("read"):
                 uploads = await read_uploads(request, settings, share)
+            metrics.received(len(upload.data) for upload in uploads)
             if key is not None:
                 rates.take(key, len(uploads))
             return uploads, await engine.classify(uploads, request.receive)
