@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -9,6 +10,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
 from fulldeck import __version__
+from fulldeck.inference.recognizer import Recognizer
 from fulldeck.serving import admin, problems
 from fulldeck.serving.access import Rates
 from fulldeck.serving.context import RequestContext
@@ -22,12 +24,13 @@ from fulldeck.serving.schemas import BadFile, ProblemBody
 from fulldeck.serving.settings import Settings
 
 
-def create_app(settings: Settings, keys: KeyRing | None = None) -> FastAPI:
+def create_app(settings: Settings, keys: KeyRing | None = None, loading: Future[Recognizer] | None = None) -> FastAPI:
     """The service as an ASGI app.
 
     Args:
         settings: its settings; ``access`` is not looked at, as that depends on the address.
         keys: the keys one of which a request must bring; None to ask for none.
+        loading: the model, where it is being loaded already; None to load it when the app starts.
 
     The model loads in the background once the app starts, so that ``/health`` answers from the first moment and
     ``/ready`` tells when the model does. ``app.state.engine`` holds it.
@@ -48,7 +51,7 @@ def create_app(settings: Settings, keys: KeyRing | None = None) -> FastAPI:
             await asyncio.to_thread(recorder.log.stop, settings.drain_seconds)
 
     async def start() -> None:
-        await engine.start()
+        await engine.start(loading)
         if recorder is not None:  # not before, as its database would take time from the model
             recorder.log.start()
 

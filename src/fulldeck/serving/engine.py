@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -86,10 +86,14 @@ class Engine:
         self._observing = observing
         self._threads = ThreadPoolExecutor(settings.workers, thread_name_prefix="fulldeck")
 
-    async def start(self) -> None:
-        """Load the model and try it once; ``settled`` is set when it serves or when ``error`` tells why it does not."""
+    async def start(self, loading: Future[Recognizer] | None = None) -> None:
+        """Load the model and try it once; ``settled`` is set when it serves or when ``error`` tells why it does not.
+
+        Args:
+            loading: the model, where it is being loaded already.
+        """
         try:
-            await self.reload()
+            await self._take(asyncio.wrap_future(loading) if loading is not None else self._opened())
         except Exception as error:  # noqa: BLE001  (whatever it was, the server must learn that no model will come)
             self.error = error
         self.settled.set()
@@ -103,10 +107,12 @@ class Engine:
         Raises:
             FulldeckError: it cannot be used; the old one serves on.
         """
+        return await self._take(self._opened())
+
+    async def _take(self, opening: Awaitable[Recognizer]) -> ModelInfo:
         async with self._reloading:
             try:
-                # Not by a thread that requests wait for.
-                recognizer = await asyncio.to_thread(open_model, self._settings.model)
+                recognizer = await opening
             except Exception:
                 self._metrics.reloaded("refused")
                 raise
@@ -114,6 +120,10 @@ class Engine:
             self._metrics.reloaded("done")
             self.recognizer = recognizer
             return recognizer.info
+
+    async def _opened(self) -> Recognizer:
+        # Not by a thread that requests wait for.
+        return await asyncio.to_thread(open_model, self._settings.model)
 
     def drain(self) -> None:
         """Be ready no more; what is asked all the same is still answered."""

@@ -5,6 +5,7 @@ import ipaddress
 import logging
 import signal
 import socket
+from concurrent.futures import Future
 from pathlib import Path
 from types import FrameType
 
@@ -13,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from fulldeck.errors import ConfigError, FulldeckError, ModelError
+from fulldeck.inference.recognizer import Recognizer
 from fulldeck.serving import logs
 from fulldeck.serving.app import create_app
 from fulldeck.serving.engine import Engine
@@ -26,6 +28,7 @@ logger = logging.getLogger(__name__)
 def run(
     host: str,
     port: int,
+    loading: Future[Recognizer] | None = None,
     *,
     model: str | None = None,
     access: Access | None = None,
@@ -37,6 +40,7 @@ def run(
     Args:
         host: the address to listen on.
         port: the port; 0 for any free one, which the line at the start names.
+        loading: the model, where it is being loaded already.
         model: where the model comes from; without it ``FULLDECK_MODEL``, and without that the shipped champion.
         access: who may ask, in place of ``FULLDECK_ACCESS``.
         keys_file: the file of keys, in place of ``FULLDECK_KEYS_FILE``.
@@ -51,7 +55,7 @@ def run(
     if settings.log_format == "json":
         logs.write_json()
     with _listen(host, port) as listener:
-        app = create_app(settings, _keys(settings, listener.getsockname()[0]))
+        app = create_app(settings, _keys(settings, listener.getsockname()[0]), loading)
         _run(app, settings, listener)
     error = app.state.engine.error
     if isinstance(error, FulldeckError):
