@@ -129,8 +129,13 @@ def data_no_card(*, out: Path, train: int, test: int, seed: int, pictures: tuple
 @click.argument("out", type=PATH)
 @click.option("--scenes", type=click.IntRange(1), default=1000, show_default=True, help="How many.")
 @click.option("--deck", "decks", type=PATH, multiple=True, help="A folder of faces, or of labelled photos; repeatable.")
+@click.option(
+    "--vector", type=PATH, default=None, help="What `data vector-decks` made; --split test: its held-out ones."
+)
 @click.option("--drawn", type=click.IntRange(0), default=0, show_default=True, help="How many drawn decks to use too.")
-@click.option("--split", type=click.Choice(["train", "valid", "test"]), default="train", help="Of the drawn decks.")
+@click.option(
+    "--split", type=click.Choice(["train", "valid", "test"]), default="train", help="Of vector and drawn decks."
+)
 @click.option("--backgrounds", type=PATH, default=None, help="A folder of photographs for what the cards lie on.")
 @click.option("--side", type=click.IntRange(160, 4096), default=640, show_default=True, help="Longer side, in pixels.")
 @click.option("--cards", type=click.IntRange(0, 12), nargs=2, default=None, help="The fewest and the most a scene.")

@@ -79,6 +79,21 @@ def test_faces_of_a_folder_are_laid(tmp_path):
     assert {card["label"] for card in cards} <= set(LABELS[:2])
 
 
+@pytest.mark.parametrize(("split", "used"), [("train", "plain"), ("test", "held")])
+def test_of_vector_decks_those_held_out_are_for_tests_alone(tmp_path, split, used):
+    for name in ("plain", "held"):
+        faces(tmp_path / "vector" / "faces" / name)
+    listed = [{"name": name, "held_out": name == "held"} for name in ("plain", "held")]
+    (tmp_path / "vector" / "decks.json").write_text(json.dumps({"decks": listed}))
+    compose(tmp_path / "out", scenes=4, seed=2, vector=tmp_path / "vector", split=split, side=200, cards=(1, 2))
+    assert {card["deck"] for scene in read_scenes(tmp_path / "out") for card in scene["cards"]} == {used}
+
+
+def test_vector_decks_that_are_not_there_are_missed(tmp_path):
+    with pytest.raises(DataError, match="data vector-decks"):
+        compose(tmp_path / "out", scenes=1, seed=2, vector=tmp_path)
+
+
 def test_labelled_photos_are_laid(tmp_path):
     for label in LABELS[:2]:
         (tmp_path / "photos" / label).mkdir(parents=True)

@@ -57,6 +57,7 @@ def compose(
     scenes: int,
     seed: int,
     decks: Sequence[Path] = (),
+    vector: Path | None = None,
     drawn: int = 0,
     split: str = "train",
     backgrounds: Path | None = None,
@@ -72,8 +73,10 @@ def compose(
         scenes: How many, at least 1.
         seed: The same seed, decks and backgrounds give the same bytes.
         decks: Folders of faces (``ace of clubs.png``, …) or of labelled photos (``ace of clubs/*.jpg``).
+        vector: What ``fulldeck data vector-decks`` made: all its decks, but only those that it holds out for the split
+            ``test``, and only the others for another.
         drawn: How many of the drawn decks (those of ``fulldeck data render``, seed 1) to use too.
-        split: Which of the drawn decks: those that ``data render`` puts in train, valid or test.
+        split: Which of the vector and drawn decks: of the latter those that ``data render`` puts in train, valid or test.
         backgrounds: A folder of photographs for grounds.
         side: The longer side of a scene, in pixels, at least 160.
         cards: The fewest and the most a scene; by default none to twelve.
@@ -81,10 +84,10 @@ def compose(
     Raises:
         DataError: There is no deck, a folder cannot be used, or ``out`` holds something else.
     """
-    if not decks and not drawn:
-        msg = "scenes need cards: name folders of faces with --deck, or ask for drawn decks with --drawn"
+    if not decks and not drawn and not vector:
+        msg = "scenes need cards: name folders of faces with --deck or --vector, or ask for drawn decks with --drawn"
         raise DataError(msg)
-    faces = [_open_deck(path) for path in decks] + _drawn_decks(drawn, split)
+    faces = [_open_deck(path) for path in (*decks, *_vector_decks(vector, split))] + _drawn_decks(drawn, split)
     photographs, ground_hash = _photographs(backgrounds)
     origin = {
         "composing": _COMPOSING,
@@ -166,6 +169,18 @@ def _open_deck(path: Path) -> Deck:
         msg = f"{path} is no folder: name a folder of faces or of labelled photos"
         raise DataError(msg)
     return FaceFolder(path) if any(path.glob("*.png")) else PhotoFolder(path)
+
+
+def _vector_decks(folder: Path | None, split: str) -> list[Path]:
+    if folder is None:
+        return []
+    manifest = folder / "decks.json"
+    try:
+        listed = json.loads(manifest.read_text(encoding="utf-8"))["decks"]
+        return [folder / "faces" / deck["name"] for deck in listed if deck["held_out"] == (split == "test")]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"{folder} has no vector decks ({type(error).__name__}): make them with `fulldeck data vector-decks {folder}`"
+        raise DataError(msg) from error
 
 
 def _drawn_decks(count: int, split: str) -> list[Deck]:
