@@ -76,7 +76,7 @@ def compose(
         vector: What ``fulldeck data vector-decks`` made: all its decks, but only those that it holds out for the split
             ``test``, and only the others for another.
         drawn: How many of the drawn decks (those of ``fulldeck data render``, seed 1) to use too.
-        split: Which of the vector and drawn decks: of the latter those that ``data render`` puts in train, valid or test.
+        split: Which of the vector and drawn decks; of the latter those that ``data render`` puts in this split.
         backgrounds: A folder of photographs for grounds.
         side: The longer side of a scene, in pixels, at least 160.
         cards: The fewest and the most a scene; by default none to twelve.
@@ -179,7 +179,7 @@ def _vector_decks(folder: Path | None, split: str) -> list[Path]:
         listed = json.loads(manifest.read_text(encoding="utf-8"))["decks"]
         return [folder / "faces" / deck["name"] for deck in listed if deck["held_out"] == (split == "test")]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"{folder} has no vector decks ({type(error).__name__}): make them with `fulldeck data vector-decks {folder}`"
+        msg = f"{folder} has no vector decks: make them with `fulldeck data vector-decks {folder}`"
         raise DataError(msg) from error
 
 
