@@ -1,6 +1,8 @@
 import io
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
@@ -8,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 import fulldeck.ui
 from fulldeck import Recognizer
 from fulldeck.cards import Card
+from located_cards import BLUE, GREEN, RED, table
 
 PAGE = Path(fulldeck.ui.__file__).parent / "page.py"
 
@@ -50,6 +53,58 @@ def test_uploaded_pictures_are_named_with_symbol_probability_and_acceptance(page
         assert card.short in html
         assert f"{prediction.probability:.1%}" in html
         assert (">accepted<" if prediction.accepted else ">not accepted<") in html
+
+
+@pytest.fixture
+def with_locator(page, tiny_model, tiny_locator, tmp_path, monkeypatch) -> Path:
+    """The page's model has a locator beside it."""
+    shutil.copy(tiny_model, tmp_path / "model.onnx")
+    shutil.copy(tiny_locator, tmp_path / "locator.onnx")
+    monkeypatch.setenv("FULLDECK_MODEL", str(tmp_path / "model.onnx"))
+    return tmp_path / "model.onnx"
+
+
+def photo(cards: dict[tuple[int, int], tuple[int, int, int]]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(table(cards)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("cards", [{(62, 50): RED, (202, 54): GREEN, (130, 134): BLUE}, {(102, 102): RED}])
+def test_cards_on_a_table_are_outlined_and_each_is_named(page, with_locator, cards):
+    page.run()
+    page.file_uploader[0].set_value(("table.png", photo(cards), "image/png")).run()
+    assert not page.exception
+    html = shown(page)
+    located = Recognizer(with_locator).locate(photo(cards))
+    assert len(located.cards) == len(cards)
+    assert html.count("fd-held") - html.count(".fd-held") == len(cards)
+    for card in located:
+        assert card.label in html
+        assert f"{card.probability:.1%}" in html
+    assert html.count(">accepted<") == len(cards)
+    assert len(page.image) == 1
+
+
+def test_one_card_that_fills_its_picture_and_a_picture_of_none_look_as_they_always_did(page, with_locator):
+    files = [("one.png", png(GREEN), "image/png"), ("none.png", photo({}), "image/png")]
+    page.run()
+    page.file_uploader[0].set_value(files).run()
+    assert not page.exception
+    html = shown(page)
+    assert html.count('class="fd-held"') == 0
+    assert html.count('class="fd-bars"') == 2
+    assert html.count(">accepted<") == html.count(">not accepted<") == 1
+
+
+def test_the_painted_picture_fits_the_page(with_locator, page):
+    page.run()
+    large = Image.fromarray(np.kron(table({(102, 102): RED}), np.ones((8, 8, 1), np.uint8)))
+    file = io.BytesIO()
+    large.save(file, "JPEG")
+    page.file_uploader[0].set_value(("large.jpg", file.getvalue(), "image/jpeg")).run()
+    assert not page.exception
+    assert shown(page).count('class="fd-held"') == 1
 
 
 def test_a_doubtful_answer_is_shown_as_one(page, make_model, metadata, monkeypatch):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fulldeck.client import Client
-from fulldeck.inference.recognizer import Prediction, Recognizer
+from fulldeck.inference.recognizer import Located, Prediction, Recognizer
 
 
 class Local:
@@ -25,6 +25,14 @@ class Local:
             ImageError: it cannot be read.
         """
         return self._recognizer.classify(data)
+
+    def locate(self, _name: str, data: bytes) -> Located:
+        """Find and name the cards on one image.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        return self._recognizer.locate(data)
 
 
 class Remote:
@@ -52,6 +60,16 @@ class Remote:
         """
         with self._client() as client:
             return client.classify(data, name)
+
+    def locate(self, name: str, data: bytes) -> Located:
+        """Find and name the cards on one image.
+
+        Raises:
+            ImageError: the service cannot read it; the sentence is the service's.
+            ServiceError: the service does not answer, or does not let us in.
+        """
+        with self._client() as client:
+            return client.locate(data, name)
 
     def _client(self) -> Client:
         return Client(self._url, self._key, retries=1)  # somebody sits before the page and waits

@@ -4,16 +4,23 @@ import os
 from html import escape
 from pathlib import Path
 
+import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from fulldeck.cards import CARDS
 from fulldeck.errors import FulldeckError, ImageError
-from fulldeck.inference.image import SUFFIXES, decode
-from fulldeck.inference.recognizer import Prediction
+from fulldeck.inference.image import SUFFIXES, decode, scaled
+from fulldeck.inference.painting import paint
+from fulldeck.inference.picture import Picture
+from fulldeck.inference.quads import frame, shared
+from fulldeck.inference.recognizer import FILLING, Located, LocatedCard, Prediction
 from fulldeck.ui.answers import Local, Remote
 
 _CARDS = {card.label: card for card in CARDS}
 _SIDE = 480  # pictures are shown with about so many pixels a side; as a string below, Streamlit would show this line
+
+_WIDTH = 1000  # and a painted one with so many on its longer side at most
 
 _STYLE = """<style>
 .fd-face { position: relative; width: 118px; aspect-ratio: 5 / 7; border-radius: 10px; background: #fff;
@@ -32,6 +39,9 @@ _STYLE = """<style>
   font-size: .9rem; font-variant-numeric: tabular-nums; }
 .fd-bar { height: .55rem; border-radius: 99px; background: #8883; overflow: hidden; }
 .fd-bar > div { height: 100%; border-radius: 99px; background: #8889; }
+.fd-hand { display: flex; flex-wrap: wrap; gap: 1.1rem; }
+.fd-held { width: 118px; text-align: center; font-size: .9rem; font-variant-numeric: tabular-nums; }
+.fd-held > :first-child { text-align: left; margin-bottom: .4rem; }
 .fd-bar.fd-best > div { background: #1a7f37; } .fd-bar.fd-doubt > div { background: #d98a00; }
 </style>"""
 
@@ -63,9 +73,41 @@ def mark(label: str) -> str:
     return "" if card is None else f'<span class="fd-mark {tone}">{card.short}</span>'
 
 
+def badge(prediction: Prediction) -> str:
+    """Whether a prediction is accepted, as HTML."""
+    kind, word = ("fd-yes", "accepted") if prediction.accepted else ("fd-no", "not accepted")
+    return f'<span class="fd-badge {kind}">{word}</span>'
+
+
+def hand(file: str, cards: tuple[LocatedCard, ...]) -> str:
+    """Several cards side by side, as HTML."""
+    held = "".join(
+        f'<div class="fd-held">{face(card.label, card.accepted)}{escape(card.label)}<br>'
+        f"{card.probability:.1%} {badge(card)}</div>"
+        for card in cards
+    )
+    return f'<div class="fd-file">{escape(file)}</div><div class="fd-hand">{held}</div>'
+
+
+def one_that_fills(located: Located) -> bool:
+    """Whether a picture shows one card alone, and little beside it."""
+    if len(located.cards) != 1:
+        return False
+    outline = np.array(located.cards[0].corners, np.float32)
+    whole = frame(located.width, located.height)
+    return shared(outline, whole) >= FILLING * located.width * located.height
+
+
+def painted(data: bytes, file: str, located: Located) -> NDArray[np.uint8]:
+    """The picture as it fits the page, with the cards' outlines and names."""
+    photo = Picture(data, file).photo().pixels
+    height, width = photo.shape[:2]
+    scale = min(1.0, _WIDTH / max(height, width))
+    return paint(scaled(photo, max(1, round(width * scale)), max(1, round(height * scale))), located)
+
+
 def figures(file: str, prediction: Prediction) -> str:
     """The name, whether it is accepted, and the likeliest labels as bars, as HTML."""
-    badge, word = ("fd-yes", "accepted") if prediction.accepted else ("fd-no", "not accepted")
     shown = [(prediction.label, prediction.probability)]
     shown += [(other.label, other.probability) for other in prediction.alternatives[:3]]
     kind = "fd-best" if prediction.accepted else "fd-doubt"
@@ -75,19 +117,25 @@ def figures(file: str, prediction: Prediction) -> str:
         f"<span>{probability:.1%}</span>"
         for rank, (label, probability) in enumerate(shown)
     )
-    heading = f'<span class="fd-name">{escape(prediction.label)}</span><span class="fd-badge {badge}">{word}</span>'
+    heading = f'<span class="fd-name">{escape(prediction.label)}</span>{badge(prediction)}'
     return f'<div>{heading}</div><div class="fd-file">{escape(file)}</div><div class="fd-bars">{bars}</div>'
 
 
 def show(answers: Local | Remote, file: str, data: bytes) -> None:
-    """One picture's row: the picture, the card, the figures; or why there is none."""
+    """One picture's row: the picture, the card, the figures; or the cards in it; or why there is none."""
     try:
         picture = decode(data, file, _SIDE)
-        prediction = answers.ask(file, data)
+        located = answers.locate(file, data)
+        alone = one_that_fills(located)
+        prediction = located.cards[0] if alone else None if located.cards else answers.ask(file, data)
     except ImageError as error:
         st.warning(str(error), icon=":material/block:")
         return
     with st.container(border=True):
+        if prediction is None:
+            st.image(painted(data, file, located), width="stretch")
+            st.html(hand(file, located.cards))
+            return
         left, middle, right = st.columns([1.1, 0.9, 2.4], vertical_alignment="center", gap="medium")
         left.image(picture, width="stretch")
         middle.html(face(prediction.label, prediction.accepted))
@@ -97,16 +145,16 @@ def show(answers: Local | Remote, file: str, data: bytes) -> None:
 st.set_page_config("fulldeck", page_icon="🃏", layout="centered")
 st.html(_STYLE)
 st.title("Which card is this?")
-st.write("Show it a playing card, from any deck, and it says which.")
+st.write("Show it a playing card, or a table full of them, from any deck, and it says which.")
 try:
     answers = source(os.environ.get("FULLDECK_URL", ""), os.environ.get("FULLDECK_MODEL", ""))
     how = st.segmented_control("Pictures from", ["Files", "Camera"], default="Files", label_visibility="collapsed")
     if how == "Camera":
-        taken = st.camera_input("Hold a card before the camera")
+        taken = st.camera_input("Hold cards before the camera")
         pictures = [taken] if taken else []
     else:
         kinds = sorted(SUFFIXES)
-        pictures = st.file_uploader("Pictures, one card each", kinds, accept_multiple_files=True)
+        pictures = st.file_uploader("Pictures of one card or several", kinds, accept_multiple_files=True)
     for at in pictures:
         show(answers, at.name, at.getvalue())
     st.caption(f"Answered by {answers.name}.")
