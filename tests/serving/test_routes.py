@@ -24,7 +24,9 @@ def test_root_says_what_this_is_and_which_model_serves(client):
     assert body["ready"] is True
     assert body["model"]["name"] == "tiny"
     assert body["model"]["labels"] == list(LABELS)
-    assert {client.get(path).status_code for name, path in body["links"].items() if name != "classify"} == {200}
+    assert {
+        client.get(path).status_code for name, path in body["links"].items() if name not in {"classify", "locate"}
+    } == {200}
 
 
 def test_health_and_ready_before_and_after_the_model_is_loaded(tiny_model):
@@ -154,7 +156,7 @@ def test_docs_load_nothing_from_elsewhere(client):
 
 def test_openapi_describes_the_bodies(client):
     described = client.get("/openapi.json").json()
-    assert {"/", "/classify/", "/health", "/ready", "/metrics", "/admin/reload"} == set(described["paths"])
+    assert {"/", "/classify/", "/locate/", "/health", "/ready", "/metrics", "/admin/reload"} == set(described["paths"])
     assert set(described["paths"]["/classify/"]["post"]["requestBody"]["content"]) == {"multipart/form-data", "image/*"}
     post = described["paths"]["/classify/"]["post"]
     form = post["requestBody"]["content"]["multipart/form-data"]["schema"]

@@ -272,7 +272,15 @@ class Recognizer:
 
     def locate_picture(self, picture: Picture) -> Located:
         """Find and name every card in one picture: see :meth:`locate`."""
-        square, photo = picture.square_and_photo(self.info.size)
+        return self.locate_decoded(*picture.square_and_photo(self.info.size))
+
+    def locate_decoded(self, square: NDArray[np.uint8], photo: Photo) -> Located:
+        """Find and name every card in one picture that is decoded already.
+
+        Args:
+            square: uint8 [S, S, 3], RGB: what :meth:`prepare` makes of it.
+            photo: The same picture, large enough to be searched.
+        """
         whole = self.predict(square[np.newaxis])[0]
         cards = [] if self._fills(whole) else self._cards(photo)
         if not cards and whole.accepted:

@@ -6,15 +6,16 @@ import math
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
 
 from fulldeck.errors import ImageError
 from fulldeck.inference.model_file import ModelInfo
-from fulldeck.inference.recognizer import CHUNK, Prediction, Recognizer
+from fulldeck.inference.picture import Picture
+from fulldeck.inference.recognizer import CHUNK, Located, Prediction, Recognizer
 from fulldeck.monitoring.observation import Observation, observe
 from fulldeck.serving.limits import Upload
 from fulldeck.serving.metrics import Metrics
@@ -62,7 +63,8 @@ class Answer:
     observations: list[Observation]
 
 
-_Outcome = tuple[Prediction, Observation | None] | BadFile
+_Named = tuple[Prediction, Observation | None]
+_T = TypeVar("_T")
 
 
 class Engine:
@@ -158,13 +160,46 @@ class Engine:
             Problem: a file cannot be used (it names every such file), or there was no turn.
             ClientDisconnect: the client left before its turn.
         """
+        recognizer, answered = await self._share_out(uploads, gone, self._classify)
+        predictions = [prediction for prediction, _ in answered]
+        self._metrics.predicted(predictions)
+        observations = [observation for _, observation in answered if observation is not None]
+        return Answer(recognizer.info, predictions, observations)
+
+    async def locate(
+        self, uploads: list[Upload], gone: Callable[[], Awaitable[object]]
+    ) -> tuple[ModelInfo, list[Located]]:
+        """Wait for a turn, then find the cards in every file: see :meth:`classify`.
+
+        Returns:
+            The model that named them, and the cards of each file, in their order.
+        """
+        recognizer, located = await self._share_out(uploads, gone, self._locate)
+        self._metrics.predicted([card for photo in located for card in photo])
+        return recognizer.info, located
+
+    async def _share_out(
+        self,
+        uploads: list[Upload],
+        gone: Callable[[], Awaitable[object]],
+        work: Callable[[Recognizer, _Job], list[_T | BadFile]],
+    ) -> tuple[Recognizer, list[_T]]:
+        """Wait for a turn, then do the work for all files, side by side.
+
+        Returns:
+            The model that did it, and what came of each file.
+
+        Raises:
+            Problem: a file cannot be used, or there was no turn.
+            ClientDisconnect: the client left before its turn.
+        """
         with self._metrics.stage("queue"):
             await self.queue.enter(gone)
         recognizer = self.ready()  # what serves now, which need not be what served before the wait
         size = min(CHUNK, math.ceil(len(uploads) / self._settings.workers))
         jobs = [_Job(start, uploads[start : start + size]) for start in range(0, len(uploads), size)]
         loop = asyncio.get_running_loop()
-        futures = [loop.run_in_executor(self._threads, partial(self._work, recognizer, job)) for job in jobs]
+        futures = [loop.run_in_executor(self._threads, work, recognizer, job) for job in jobs]
         try:
             await self._finish(jobs, futures)
         finally:
@@ -174,13 +209,9 @@ class Engine:
             asyncio.gather(*futures, return_exceptions=True).add_done_callback(lambda _: self.queue.leave())
         outcomes = [outcome for future in futures for outcome in future.result()]
         self._refuse(outcome for outcome in outcomes if isinstance(outcome, BadFile))
-        answered = [outcome for outcome in outcomes if not isinstance(outcome, BadFile)]
-        predictions = [prediction for prediction, _ in answered]
-        self._metrics.predicted(predictions)
-        observations = [observation for _, observation in answered if observation is not None]
-        return Answer(recognizer.info, predictions, observations)
+        return recognizer, [outcome for outcome in outcomes if not isinstance(outcome, BadFile)]
 
-    async def _finish(self, jobs: list[_Job], futures: list[asyncio.Future[list[_Outcome]]]) -> None:
+    async def _finish(self, jobs: list[_Job], futures: list[asyncio.Future[list[_T | BadFile]]]) -> None:
         """Wait for all jobs.
 
         Raises:
@@ -207,18 +238,19 @@ class Engine:
                 if age >= limit
             )
 
-    def _work(self, recognizer: Recognizer, job: _Job) -> list[_Outcome]:
+    def _classify(self, recognizer: Recognizer, job: _Job) -> list[_Named | BadFile]:
         """Decode a job's files and infer them, in a thread; if one is bad, return the bad ones alone."""
-        batch = []
-        bad: list[_Outcome] = []
+        pictures, batch = [], []
+        bad: list[_Named | BadFile] = []
         start = perf_counter()
         for index, upload in enumerate(job.uploads, job.start):
             if job.abandoned:
                 return []
             job.decoding = (index, perf_counter())
             try:
+                pictures.append(Picture(upload.data, upload.name, self._settings.max_pixels))
                 # Small at once, so that a request's photos never lie in memory together.
-                batch.append(recognizer.prepare(upload.data, upload.name, self._settings.max_pixels))
+                batch.append(pictures[-1].square(recognizer.info.size))
             except ImageError as error:
                 bad.append(bad_file(error, upload.name, index))
         job.decoding = None
@@ -226,13 +258,47 @@ class Engine:
         self._metrics.timed("decode", decoded - start)
         if bad or job.abandoned:
             return bad
-        predictions, embeddings = recognizer.predict_and_embed(np.stack(batch))
+        wholes, embeddings = recognizer.predict_and_embed(np.stack(batch))
+        predictions = []
+        for index, (picture, whole) in enumerate(zip(pictures, wholes, strict=True), job.start):
+            try:
+                predictions.append(recognizer.second_look(picture, whole))
+            except ImageError as error:  # at another scale its decoder may see another fault
+                bad.append(bad_file(error, picture.name, index))
+        if bad:
+            return bad
         self._metrics.timed("infer", perf_counter() - decoded)
         self._metrics.inferred(len(batch))
         if not self._observing:
             return [(prediction, None) for prediction in predictions]
         seen = map(observe, (upload.data for upload in job.uploads), batch, embeddings)
         return list(zip(predictions, seen, strict=True))
+
+    def _locate(self, recognizer: Recognizer, job: _Job) -> list[Located | BadFile]:
+        """Decode a job's files and find the cards in each, in a thread; if one is bad, return the bad ones alone."""
+        located: list[Located | BadFile] = []
+        bad: list[Located | BadFile] = []
+        decoding = inferring = 0.0
+        for index, upload in enumerate(job.uploads, job.start):
+            if job.abandoned:
+                return []
+            start = perf_counter()
+            job.decoding = (index, start)
+            try:
+                picture = Picture(upload.data, upload.name, self._settings.max_pixels)
+                square, photo = picture.square_and_photo(recognizer.info.size)
+            except ImageError as error:
+                bad.append(bad_file(error, upload.name, index))
+            job.decoding = None
+            decoded = perf_counter()
+            decoding += decoded - start
+            if not bad:  # one photo after the other, so that they never lie in memory together
+                located.append(recognizer.locate_decoded(square, photo))
+                inferring += perf_counter() - decoded
+        self._metrics.timed("decode", decoding)
+        if not bad:
+            self._metrics.timed("infer", inferring)
+        return bad or located
 
     def _refuse(self, files: Iterable[BadFile]) -> None:
         bad = list(files)

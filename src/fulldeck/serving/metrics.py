@@ -48,7 +48,7 @@ class Metrics:
         )
         self._stages = Histogram(
             "fulldeck_stage_seconds",
-            "Time of a /classify/ request's stages: read, queue, decode, infer, total.",
+            "Time of a request's stages: read, queue, decode, infer, total.",
             ("stage",),
             buckets=_SECONDS,
             registry=self.registry,
@@ -89,7 +89,7 @@ class Metrics:
         )
         self.queued = Gauge("fulldeck_queued", "Requests that wait for a thread.", registry=self.registry)
         self.pending_bytes = Gauge("fulldeck_pending_bytes", "Bytes of bodies in memory.", registry=self.registry)
-        self.in_flight = Gauge("fulldeck_in_flight", "/classify/ requests in work.", registry=self.registry)
+        self.in_flight = Gauge("fulldeck_in_flight", "Requests with images in work.", registry=self.registry)
         self._ready = Gauge("fulldeck_ready", "1 when the model can answer.", registry=self.registry)
         self._loads = Counter(
             "fulldeck_model_loads", "Models loaded, or refused.", ("outcome",), registry=self.registry

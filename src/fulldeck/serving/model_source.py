@@ -149,7 +149,9 @@ def _failed(address: str, error: Exception) -> ModelError:
 
 def _tried(recognizer: Recognizer, name: str) -> Recognizer:
     """The recogniser, which has named a card: so no user waits for its first run, and it gives numbers."""
-    prediction = recognizer.classify(files("fulldeck.serving").joinpath("example.jpg").read_bytes())
+    example = files("fulldeck.serving").joinpath("example.jpg").read_bytes()
+    prediction = recognizer.classify(example)
+    recognizer.locate(example)  # which opens the locator, too
     if not math.isfinite(prediction.probability):
         raise ModelError(f"{name}: the model gives no number for a picture of a card: export it anew")
     return recognizer

@@ -17,14 +17,49 @@ class Alternative(BaseModel):
     probability: float = Field(ge=0, le=1, examples=[0.012])
 
 
-class FilePrediction(BaseModel):
-    """What one file shows."""
+class NamedCard(BaseModel):
+    """A card's name."""
 
-    file: str = Field(description="The name under which the file was sent.", examples=["photo.jpg"])
     label: str = Field(description='The likeliest label, such as "ten of hearts".', examples=["ace of clubs"])
     probability: float = Field(ge=0, le=1, examples=[0.981])
     accepted: bool = Field(description="Whether the probability reaches the model's threshold.", examples=[True])
     alternatives: list[Alternative] = Field(description="The next likely labels, the likeliest first.")
+
+
+class FilePrediction(NamedCard):
+    """What one file shows."""
+
+    file: str = Field(description="The name under which the file was sent.", examples=["photo.jpg"])
+
+
+class CardInPhoto(NamedCard):
+    """A card and its place in a photo."""
+
+    corners: list[tuple[float, float]] = Field(
+        min_length=4,
+        max_length=4,
+        description="x and y of the card's own top left, top right, bottom right and bottom left corner, in pixels of "
+        "the upright image; they may lie outside it.",
+        examples=[[(410, 220), (620, 240), (600, 540), (390, 520)]],
+    )
+    visible: float = Field(ge=0, le=1, description="The part of the card that can be seen.", examples=[0.87])
+
+
+class FileCards(BaseModel):
+    """The cards that one file shows."""
+
+    file: str = Field(description="The name under which the file was sent.", examples=["table.jpg"])
+    width: int = Field(description="Of the upright image, in pixels.", examples=[1280])
+    height: int = Field(description="Of the upright image, in pixels.", examples=[720])
+    cards: list[CardInPhoto] = Field(description="Row by row, and each from left to right; empty where there is none.")
+
+
+class Location(BaseModel):
+    """The answer of ``POST /locate/``: the cards of each file, in the order in which the files were sent."""
+
+    model: ModelName
+    request_id: str = Field(examples=["9b1deb4d3b7d4bad9bdd2b0d7b3dcb6d"])
+    images: list[FileCards]
 
 
 class Classification(BaseModel):
