@@ -1,8 +1,10 @@
 """The client against a real service, and against one that misbehaves as it is told."""
 
 import asyncio
+import io
 import itertools
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,19 +13,31 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from numpy.typing import NDArray
+from PIL import Image
 
 import fulldeck.client
-from fulldeck import Recognizer
+from fulldeck import Located, Recognizer
 from fulldeck.cli import main
 from fulldeck.client import AsyncClient, Client, ServiceError
 from fulldeck.errors import ConfigError, ImageError
 from fulldeck.serving.keys import add
+from located_cards import BLUE as BLUE_CARD
+from located_cards import RED as RED_CARD
+from located_cards import table
 from real_server import serving
 from sent_images import encoded, jpeg
 
 RED, GREEN, BLUE = encoded((250, 10, 10)), encoded((10, 250, 10)), encoded((10, 10, 250))
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +179,53 @@ def test_the_command_takes_the_key_from_the_environment_and_says_what_is_wrong_i
     code, said = run("--url", "localhost:8000")
     assert code == 1
     assert "http://host:port" in said
+
+
+@pytest.fixture(scope="module")
+def locating(tiny_model: Path, tiny_locator: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real one with a locator."""
+    folder = tmp_path_factory.mktemp("located")
+    shutil.copy(tiny_model, folder / "model.onnx")
+    shutil.copy(tiny_locator, folder / "locator.onnx")
+    with serving("--model", str(folder / "model.onnx")) as (_, url):
+        yield url
+
+
+def test_it_finds_cards_as_a_recognizer_does(locating, tiny_model, tiny_locator, photos):
+    photo = png(table({(62, 50): RED_CARD, (202, 134): BLUE_CARD}))
+    (Path("photos") / "table.png").write_bytes(photo)
+    wanted = Recognizer(tiny_model, locator=tiny_locator).locate([photo, RED, png(table({}))])
+    assert [len(each) for each in wanted] == [2, 1, 0]
+
+    async def ask() -> list[Located]:
+        async with AsyncClient(locating) as client:
+            assert (await client.locate(photo)).cards == client_located[0].cards
+            return await client.locate([photo, RED, png(table({}))])
+
+    with Client(locating) as client:
+        client_located = client.locate([photo, RED, png(table({}))])
+        assert client.locate("photos/table.png") == client_located[0]
+        with pytest.raises(ImageError, match=r"^photos/notes\.jpg: this is no image"):
+            client.locate(["photos/table.png", "photos/notes.jpg"])
+    assert asyncio.run(ask()) == client_located
+    for given, expected in zip(client_located, wanted, strict=True):
+        assert (given.width, given.height) == (expected.width, expected.height)
+        for card, other in zip(given, expected, strict=True):
+            assert (card.label, card.accepted, card.corners) == (other.label, other.accepted, other.corners)
+            assert card.probability == pytest.approx(other.probability, abs=1e-6)
+    with Client(locating, threshold=1.0) as client:
+        assert [card.accepted for card in client.locate(photo)] == [False, False]
+
+    command = ["locate", "--json", "photos/table.png", "photos/red.png", "photos/notes.jpg"]
+    ways = (["--model", str(tiny_model), "--locator", str(tiny_locator)], ["--url", locating])
+    here, there = (CliRunner().invoke(main, [*command, *way]) for way in ways)
+    assert here.exit_code == there.exit_code == 1
+    lines = [[json.loads(line) for line in result.stdout.splitlines()] for result in (here, there)]
+    for local, remote in zip(*lines, strict=True):
+        for one in (local, remote):
+            for card in one.get("cards", []):
+                del card["probability"], card["alternatives"]  # which differ in the last digit
+        assert local == remote
 
 
 # --- one that misbehaves ---------------------------------------------------------------------------------------------
@@ -322,3 +383,21 @@ def test_a_key_that_cannot_be_one_is_not_shown(key):
     with pytest.raises(ConfigError, match="cannot be an API key") as caught:
         Client("http://x", key)
     assert not key or key not in str(caught.value)
+
+
+@KINDS
+@pytest.mark.parametrize(
+    "images", [None, [], [{"cards": [{"label": "joker"}], "width": 1, "height": 1}], [{"cards": []}]]
+)
+def test_a_location_that_is_none_of_ours_is_said_to_be(quick, kind, images):
+    async def ask(url: str) -> Located:
+        async with AsyncClient(url) as client:
+            return await client.locate(RED)
+
+    sentence = "none of a fulldeck service"
+    with (
+        scripted(says(200, {"images": images})) as (url, _),
+        Client(url) as client,
+        pytest.raises(ServiceError, match=sentence),
+    ):
+        asyncio.run(ask(url)) if kind == "async" else client.locate(RED)
