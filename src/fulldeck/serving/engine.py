@@ -295,6 +295,7 @@ class Engine:
             if not bad:  # one photo after the other, so that they never lie in memory together
                 located.append(recognizer.locate_decoded(square, photo))
                 inferring += perf_counter() - decoded
+                self._metrics.inferred(1)
         self._metrics.timed("decode", decoding)
         if not bad:
             self._metrics.timed("infer", inferring)
