@@ -57,6 +57,7 @@ _EXTRAS = {
     "streamlit": "ui",
     "timm": "train",
     "torch": "train",
+    "torch_pruning": "train",
     "torchmetrics": "train",
     "uvicorn": "serve",
     "wandb": "tracking",
@@ -366,6 +367,26 @@ def export(run: Path, out: Path | None, folder: Path | None, crops: Path | None,
     from fulldeck.training.export import export as run_export
 
     click.echo(run_export(run, out, folder, crops=crops, half=half).summary())
+
+
+@main.command()
+@click.argument("model", type=PATH)
+@click.option("--out", type=PATH, default=None, help="The file to write [default: MODEL-int8.onnx or the like].")
+@click.option(
+    "--precision",
+    type=click.Choice(["int8", "half", "float"]),
+    default="int8",
+    help="int8 computes in 8 bits; half stores in 16 and computes in 32; float leaves the weights as they are.",
+)
+@click.option(
+    "--data", "folder", type=PATH, default=Path("data/kaggle-cards"), help="Its train split calibrates and compares."
+)
+@click.option("--optimise", is_flag=True, help="Store the graph as ONNX Runtime optimises it; nothing else reads it.")
+def compress(*, model: Path, out: Path | None, precision: Any, folder: Path, optimise: bool) -> None:
+    """Make MODEL (an .onnx file, a run folder, or "champion") smaller and faster, without training."""
+    from fulldeck.training.compress import compress as run_compress
+
+    click.echo(run_compress(model, out, folder, precision=precision, optimised=optimise).summary())
 
 
 def _asking(command: Any) -> Any:

@@ -72,7 +72,7 @@ class Parity:
         )
 
 
-class _Answering(nn.Module):
+class Answering(nn.Module):
     """The trained network as the file holds it: uint8 NHWC in, calibrated probabilities and embedding out."""
 
     def __init__(self, module: CardModule, temperature: float) -> None:
@@ -85,6 +85,7 @@ class _Answering(nn.Module):
         self.temperature = temperature
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Give (probabilities [N, C], embedding [N, D]) of uint8 [N, S, S, 3]."""
         pixels = (images.float() * self.scale + self.shift).permute(0, 3, 1, 2)
         embedding = self.network.forward_head(self.network.forward_features(pixels), pre_logits=True)
         logits = self.network.get_classifier()(embedding)
@@ -126,7 +127,7 @@ def export(
     held_out += more
     targets = torch.cat([wanted for _, wanted in held_out])
     temperature = fit_temperature(torch.cat([_logits(module, pixels) for pixels, _ in held_out]), targets)
-    answering = _Answering(module, temperature).eval()
+    answering = Answering(module, temperature).eval()
     answers = [_run(answering, pixels) for pixels, _ in held_out]
     top, label = torch.cat([probabilities for probabilities, _ in answers]).double().max(dim=1)
     doubtful = [_run(answering, pixels)[0].double().amax(1) for pixels in others]

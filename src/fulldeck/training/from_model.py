@@ -47,6 +47,8 @@ def start_from_model(module: CardModule, file: Path, images: Iterable[Tensor]) -
         for name, part in module.named_modules():
             if isinstance(part, nn.Conv2d):
                 _copy(part.weight, tensors, f"{name}.weight", file)
+                if part.bias is not None:
+                    _copy(part.bias, tensors, f"{name}.bias", file)
                 pending = tensors.get(f"{name}.weight_bias")
             elif isinstance(part, nn.Linear):
                 _copy(part.weight, tensors, f"{name}.weight", file)

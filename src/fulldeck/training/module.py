@@ -1,6 +1,6 @@
 """The network as Lightning trains it: one loss, one optimiser, one schedule, the figures that matter."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning as L  # noqa: N812 - Lightning's own custom
@@ -11,6 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from fulldeck.training.backbone import create_backbone
 from fulldeck.training.calibrate import fit_temperature
+from fulldeck.training.pruning import prune as remove_channels
 
 
 class CardModule(L.LightningModule):
@@ -27,6 +28,9 @@ class CardModule(L.LightningModule):
         outlier_weight: of the loss on images without a label against that on the others.
         drop_rate: dropout before the head.
         drop_path_rate: stochastic depth.
+        prune: share of the channels of every layer that are removed.
+        distil_weight: of a teacher's answers against the labels, 0 to 1, if there is a teacher.
+        distil_temperature: what both answers are softened by before they are compared.
         channels_last: keep tensors channels last, which convolutions on CPUs and tensor cores prefer.
     """
 
@@ -43,6 +47,9 @@ class CardModule(L.LightningModule):
         outlier_weight: float = 0.5,
         drop_rate: float = 0.2,
         drop_path_rate: float = 0.1,
+        prune: float = 0.0,
+        distil_weight: float = 0.7,
+        distil_temperature: float = 2.0,
         channels_last: bool = True,
     ) -> None:
         super().__init__()
@@ -52,10 +59,14 @@ class CardModule(L.LightningModule):
         self.warmup = warmup
         self.label_smoothing = label_smoothing
         self.outlier_weight = outlier_weight
+        self.distil_weight = distil_weight
+        self.distil_temperature = distil_temperature
+        self._teacher: Callable[[Tensor], Tensor] | None = None
         network: Any = create_backbone(
             backbone, len(labels), pretrained=pretrained, drop_rate=drop_rate, drop_path_rate=drop_path_rate
         )
         self.network: Any = network.to(memory_format=torch.channels_last) if channels_last else network
+        self.prune(prune)
         config: dict[str, Any] = self.network.pretrained_cfg
         self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config["std"]).view(1, 3, 1, 1), persistent=False)
@@ -75,11 +86,20 @@ class CardModule(L.LightningModule):
         embedding = self.network.forward_head(features, pre_logits=True)
         return self.network.get_classifier()(embedding), embedding
 
+    def prune(self, share: float) -> None:
+        """Remove a share of the channels of every layer, the weakest ones; the labels stay."""
+        if share:
+            remove_channels(self.network, self.network.get_classifier(), share)
+
+    def learn_from(self, teacher: Callable[[Tensor], Tensor]) -> None:
+        """Take a teacher for the training: it gives logits, float [N, C], of images as `forward` takes them."""
+        self._teacher = teacher
+
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's signature
         """Return the smoothed cross entropy of a batch; where there is no label (-1), no answer is as good as all.
 
         The latter is outlier exposure (Hendrycks et al., "Deep Anomaly Detection with Outlier Exposure", 2019): on
-        pictures of other things the cross entropy to the uniform distribution.
+        pictures of other things the cross entropy to the uniform distribution. A teacher has its say on every image.
         """
         images, targets = batch
         logits = self(images).float()
@@ -87,6 +107,9 @@ class CardModule(L.LightningModule):
         loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, ignore_index=-1, reduction="sum")
         surprise = -F.log_softmax(logits[~known], dim=1).mean(1).sum()
         loss = (loss + self.outlier_weight * surprise) / len(targets)
+        if self._teacher is not None:
+            distance = distillation_loss(logits, self._teacher(images), self.distil_temperature)
+            loss = (1 - self.distil_weight) * loss + self.distil_weight * distance
         right = (logits.argmax(1) == targets)[known].float().sum() / known.sum().clamp(min=1)
         self.log_dict({"train/loss": loss, "train/accuracy": right}, on_epoch=True, on_step=False, prog_bar=True)
         return loss
@@ -131,3 +154,18 @@ class CardModule(L.LightningModule):
             final_div_factor=100,
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Measure how far a student's answers are from its teacher's.
+
+    From Hinton et al., "Distilling the Knowledge in a Neural Network" (2015): the Kullback-Leibler divergence of both
+    distributions at a temperature, times its square, so that gradients do not shrink with it.
+
+    Args:
+        student: logits, float [N, C].
+        teacher: logits, float [N, C].
+        temperature: above 0.
+    """
+    ours, theirs = (F.log_softmax(logits / temperature, dim=1) for logits in (student, teacher))
+    return F.kl_div(ours, theirs, log_target=True, reduction="batchmean") * temperature**2

@@ -17,10 +17,13 @@ AT_LEAST = {
     "data.stored_size": 1,
     "data.batch_size": 1,
     "data.holdout": 0,
+    "model.prune": 0,
+    "model.distil_weight": 0,
+    "model.distil_temperature": 0.1,
     "trainer.max_epochs": 1,
     "trainer.patience": 1,
 }
-AT_MOST = {"seed": 2**32 - 1, "data.holdout": 1}
+AT_MOST = {"seed": 2**32 - 1, "data.holdout": 1, "model.prune": 0.9, "model.distil_weight": 1}
 _WHOLE = {"data.start_size"}  # null by default, so that its kind cannot be read off
 
 

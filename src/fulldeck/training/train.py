@@ -43,6 +43,7 @@ from fulldeck import __version__
 from fulldeck.data.augment import Strength
 from fulldeck.data.dataset import DeckDataModule
 from fulldeck.errors import ConfigError
+from fulldeck.inference.classifier import Classifier
 from fulldeck.inference.model_file import champion_path
 from fulldeck.provenance import commit
 from fulldeck.training.from_model import start_from_model
@@ -51,6 +52,7 @@ from fulldeck.training.pictures import draw_curves
 from fulldeck.training.precision import best_precision
 from fulldeck.training.profiler import Profiler
 from fulldeck.training.settings import check_settings
+from fulldeck.training.teacher import load_teacher
 
 logger = logging.getLogger(__name__)
 
@@ -99,14 +101,9 @@ def train(overrides: list[str], *, resume: Path | None = None, profile: bool = F
     if resume and data.hashes != json.loads((resume / "data.json").read_text(encoding="utf-8"))["hashes"]:
         msg = f"the images have changed since {resume} began, so it cannot go on as it was; start a new run"
         raise ConfigError(msg)
-    options: Any = OmegaConf.to_container(config.model)
-    module = CardModule(labels=data.labels, **options)
-    if config.init and not resume:
-        init = champion_path() if config.init == "champion" else Path(config.init)
-        if init.suffix == ".onnx":
-            start_from_model(module, init, data.some_images())
-        else:
-            start_from(module, init)
+    module = first_module(config, data, None if resume else config.init)
+    if teacher := config.get("teacher"):  # runs from before there were teachers have no such setting
+        module.learn_from(load_teacher(_model_or_run(teacher), data.labels, data.some_images(1)))
     # Two of them, since Lightning's own save_last passes over the epochs that are not the best so far.
     best = ModelCheckpoint(folder / "checkpoints", "best", monitor="val/loss", enable_version_counter=False)
     last = ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False)
@@ -208,6 +205,49 @@ def load_config(folder: Path) -> DictConfig:
         raise ConfigError(msg)
     read_checkpoint(folder / "checkpoints" / "last.ckpt")
     return DictConfig(OmegaConf.load(folder / "config.yaml"))
+
+
+def first_module(config: DictConfig, data: DeckDataModule, init: str | None) -> CardModule:
+    """Make the network that a training begins with.
+
+    Args:
+        config: the run's.
+        data: its images, set up.
+        init: what to start from, if anything: a run folder, a model file, or champion.
+
+    Raises:
+        ConfigError: there is nothing to start from, or it is another network or of other labels.
+        ModelError: the model file cannot be used.
+    """
+    options: Any = OmegaConf.to_container(config.model)
+    if not init:
+        return CardModule(labels=data.labels, **options)
+    start = _model_or_run(init)
+    # Which channels are the weakest is a matter of trained weights: they are loaded first, unless pruned themselves.
+    share, done = options.get("prune", 0.0), _pruned(start)
+    module = CardModule(labels=data.labels, **(options | {"prune": share if done else 0.0}))
+    if start.suffix == ".onnx":
+        start_from_model(module, start, data.some_images())
+    else:
+        start_from(module, start)
+    if not done:
+        module.prune(share)
+    return module
+
+
+def _model_or_run(name: str) -> Path:
+    return champion_path() if name == "champion" else Path(str(name))
+
+
+def _pruned(start: Path) -> bool:
+    """Whether a model file or a run has lost channels."""
+    if start.suffix == ".onnx":
+        config = Classifier(start, threads=1).info.config
+    elif (start / "config.yaml").is_file():
+        config = OmegaConf.to_container(OmegaConf.load(start / "config.yaml"))  # type: ignore[assignment]
+    else:
+        return False  # and no run, as is told where its weights are looked for
+    return bool(config.get("model", {}).get("prune"))
 
 
 def start_from(module: CardModule, run: Path) -> None:

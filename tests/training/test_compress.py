@@ -1,0 +1,179 @@
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+
+from fulldeck.cli import main
+from fulldeck.errors import ConfigError, DataError, ModelError
+from fulldeck.inference.classifier import Classifier
+from fulldeck.inference.seal import check_seal
+from fulldeck.training import compress as compressing
+from fulldeck.training.compress import compress
+from fulldeck.training.export import export
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
+
+
+@pytest.fixture(scope="module")
+def data(colours, tmp_path_factory):
+    """The three colours as a dataset with a train split."""
+    folder = tmp_path_factory.mktemp("colours")
+    shutil.copytree(colours, folder / "train")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(trained, tmp_path_factory):
+    return Path(export(trained.folder, tmp_path_factory.mktemp("models") / "colours.onnx").model)
+
+
+@pytest.fixture(scope="module")
+def made(model, data, tmp_path_factory):
+    """The reports of all precisions; do not change their files."""
+    folder = tmp_path_factory.mktemp("compressed")
+    return {
+        precision: compress(model, folder / f"{precision}.onnx", data, precision=precision, cache=folder / "cache")
+        for precision in ("int8", "half", "float")
+    }
+
+
+def operators(report):
+    return {node.op_type for node in onnx.load(report.model).graph.node}
+
+
+def weights(report, kind):
+    """The kernels of more than one dimension that a file stores as some kind of number."""
+    return [each for each in onnx.load(report.model).graph.initializer if each.data_type == kind and len(each.dims) > 1]
+
+
+def test_int8_computes_in_eight_bits(made):
+    assert {"QuantizeLinear", "DequantizeLinear"} <= operators(made["int8"])
+    kernels = weights(made["int8"], onnx.TensorProto.INT8)
+    assert len(kernels) >= 5
+    assert not {"QuantizeLinear"} & operators(made["half"])
+
+
+def test_each_channel_of_a_kernel_has_its_own_scale(made):
+    graph = onnx.load(made["int8"].model).graph
+    sizes = {each.name: each.dims for each in graph.initializer}
+    kernels = [
+        node for node in graph.node if node.op_type == "DequantizeLinear" and len(sizes.get(node.input[0], ())) == 4
+    ]
+    assert kernels
+    assert all(list(sizes[node.input[1]]) == [sizes[node.input[0]][0]] for node in kernels)
+
+
+def test_half_stores_in_sixteen(made):
+    assert weights(made["half"], onnx.TensorProto.FLOAT16)
+    assert made["half"].megabytes < 0.75 * made["float"].megabytes
+    assert made["half"].largest_difference < 0.02
+
+
+def test_what_was_left_in_float_is_what_was_measured(made):
+    report = made["int8"]
+    assert report.attempts["+".join(report.float_layers)] == pytest.approx(report.divergence, rel=0.05, abs=1e-6)
+    assert len(report.attempts) == 4
+
+
+@pytest.mark.parametrize("precision", ["int8", "half", "float"])
+def test_it_answers_as_the_model_does(made, precision):
+    report = made[precision]
+    assert report.images == 24
+    assert report.same_label >= 0.98 * report.images
+    assert report.source_right >= 20
+    assert abs(report.right - report.source_right) <= 1
+
+
+@pytest.mark.parametrize("precision", ["int8", "half", "float"])
+def test_it_is_a_model_file_of_its_own(made, model, precision):
+    report = made[precision]
+    before, after = Classifier(model, threads=1).info, Classifier(report.model, threads=1).info
+    check_seal(Path(report.model).read_bytes(), report.model)
+    assert after.version == report.version
+    assert after.config["compression"]["of"] == before.version == report.source_version
+    assert after.config["compression"]["precision"] == precision
+    kept = ("labels", "size", "temperature", "threshold", "data_hash", "reference", "metrics")
+    assert [getattr(after, name) for name in kept] == [getattr(before, name) for name in kept]
+    assert len({each.version for each in made.values()} | {before.version}) >= 3
+
+
+def test_any_number_of_images_at_once(made):
+    batch = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    classifier = Classifier(made["int8"].model, threads=1)
+    together, _ = classifier.run(batch)
+    alone = np.concatenate([classifier.run(image[None])[0] for image in batch])
+    assert np.allclose(together, alone, atol=1e-4)
+
+
+def test_the_report_lies_beside_the_file(made):
+    for report in made.values():
+        written = json.loads(Path(report.model).with_suffix(".parity.json").read_text())
+        assert written == json.loads(json.dumps(asdict(report)))
+
+
+def test_the_graph_may_be_stored_optimised(model, data, tmp_path):
+    report = compress(model, tmp_path / "fast.onnx", data, precision="int8", optimised=True, cache=tmp_path)
+    assert "QLinearConv" in operators(report)
+    assert report.same_label >= 0.98 * report.images
+    assert report.optimised
+
+
+def test_the_command(model, data, tmp_path, monkeypatch):
+    shutil.copy(model, tmp_path / "colours.onnx")
+    monkeypatch.chdir(tmp_path)  # the cache of decoded images is made here
+    done = CliRunner().invoke(main, ["compress", "colours.onnx", "--precision", "half", "--data", str(data)])
+    assert done.exit_code == 0, done.output
+    assert "same label 24" in done.output
+    assert Classifier(tmp_path / "colours-half.onnx").info.labels == ("blue", "green", "red")
+
+
+# What is refused
+
+
+def test_a_model_that_is_compressed_already(made, data, tmp_path):
+    with pytest.raises(ModelError, match="compressed already; take the model that it was made from"):
+        compress(made["half"].model, tmp_path / "twice.onnx", data, cache=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_model_itself_as_the_file_to_write(model, data, tmp_path):
+    before = model.read_bytes()
+    with pytest.raises(ConfigError, match="is the model itself"):
+        compress(model, model, data, cache=tmp_path)
+    with pytest.raises(ConfigError, match="is a folder"):
+        compress(model, tmp_path, data, cache=tmp_path)
+    assert model.read_bytes() == before
+
+
+def test_data_of_other_labels(model, data, tmp_path):
+    shutil.copytree(data / "train" / "red", tmp_path / "train" / "mauve")
+    with pytest.raises(DataError, match="does not know: mauve"):
+        compress(model, tmp_path / "out.onnx", tmp_path, cache=tmp_path / "cache")
+
+
+def test_data_that_is_not_there(model, tmp_path):
+    done = CliRunner().invoke(main, ["compress", str(model), "--data", str(tmp_path / "absent")])
+    assert done.exit_code == 1
+    assert "absent" in done.output
+    assert "Traceback" not in done.output
+
+
+def test_what_does_not_answer_as_the_model_does_is_not_left_behind(model, data, tmp_path, monkeypatch):
+    """Half precision gone wrong: every weight is lost."""
+
+    def lose(graph):
+        for tensor in graph.graph.initializer:
+            values = onnx.numpy_helper.to_array(tensor)
+            if values.dtype == np.float32 and values.ndim > 1:
+                tensor.CopyFrom(onnx.numpy_helper.from_array(np.zeros_like(values), tensor.name))
+
+    monkeypatch.setattr(compressing, "store_half", lose)
+    out = tmp_path / "out"
+    with pytest.raises(ModelError, match="was not written: it gives"):
+        compress(model, out / "model.onnx", data, precision="half", cache=tmp_path / "cache")
+    assert list(out.iterdir()) == []
