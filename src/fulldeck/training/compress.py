@@ -184,7 +184,7 @@ def _usual_name(model: Path | str, path: Path, precision: Precision) -> Path:
 
 
 def _images(data: Path, info: ModelInfo, cache: Path) -> tuple[Any, Any, Any]:
-    """Read training images: uint8 [M, S, S, 3] to calibrate on, others to compare on, and the numbers of their labels."""
+    """Read training images: uint8 [M, S, S, 3] to calibrate on, others to compare on, and those ones' labels."""
     found = open_cache(split_folder(data, "train"), STORED_SIZE, cache)
     if unknown := sorted(set(found.labels) - set(info.labels)):
         msg = f"{data} has labels that the model does not know: {', '.join(unknown[:5])}; calibrate on its own data"
