@@ -210,6 +210,8 @@ def _quantised(
         graphs[keep] = quantise(whole, calibration, keep)
         return divergence(wanted, answers(graphs[keep], compared))
 
-    layers = weighted_layers(whole)
+    if not (layers := weighted_layers(whole)):
+        msg = "the model has no layer with weights, so there is nothing to quantise"
+        raise ModelError(msg)
     kept, attempts = choose((layers[0], layers[-1]), attempt)
     return graphs[kept], kept, attempts

@@ -3,6 +3,7 @@
 Knows ONNX graphs and arrays, nothing of model files or cards.
 """
 
+import copy
 import itertools
 import logging
 import tempfile
@@ -18,6 +19,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from fulldeck.inference.model_file import INPUT, PROBABILITIES
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
+QUANTISED = (*WEIGHTED, "Add", "Mul", "Clip", "Relu", "GlobalAveragePool", "ReduceMean")
 WORTH = 0.75
 """A layer stays in float if the answers' distance to the float model's falls to this share or less by it."""
 
@@ -45,18 +47,23 @@ def weighted_layers(graph: onnx.ModelProto) -> list[str]:
 def quantise(graph: onnx.ModelProto, images: Images, keep: tuple[str, ...] = ()) -> onnx.ModelProto:
     """Quantise a float32 graph, in the QDQ form: each kernel by channel, each activation by the range that is met.
 
+    What comes before the first layer (normalisation) and after the last (temperature, softmax) stays exact.
+
     Args:
         graph: takes uint8 [N, S, S, 3].
         images: uint8 [M, S, S, 3], to calibrate on.
         keep: names of nodes that stay in float32.
     """
+    nodes = list(graph.graph.node)
+    layers = [place for place, node in enumerate(nodes) if node.op_type in WEIGHTED]
+    around = [node.name for node in (*nodes[: layers[0]], *nodes[layers[-1] + 1 :])]
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "int8.onnx"
         level = logging.root.level
         logging.root.setLevel(logging.ERROR)  # ONNX Runtime advises, on the root logger, what was done already
         try:
             quantize_static(
-                graph,
+                copy.deepcopy(graph),  # it moves the weights of what it is given to a file, which is gone afterwards
                 file,
                 _Reader(images),
                 quant_format=QuantFormat.QDQ,
@@ -65,7 +72,8 @@ def quantise(graph: onnx.ModelProto, images: Images, keep: tuple[str, ...] = ())
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod.MinMax,
-                nodes_to_exclude=list(keep),
+                op_types_to_quantize=list(QUANTISED),
+                nodes_to_exclude=[*around, *keep],
             )
         finally:
             logging.root.setLevel(level)
