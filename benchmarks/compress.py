@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from fulldeck.cards import LABELS
 from fulldeck.data.corruptions import CORRUPTIONS, corrupt
@@ -224,6 +225,7 @@ def draw(variants: Sequence[Variant], out: Path) -> None:
     )
     colours = [f"C{place}" for place in range(10)]
     figure = Figure(figsize=(11, 8), layout="constrained")
+    lowest = min((one.accuracy * 100 for one in variants if one.accuracy is not None), default=99) - 1
     axes = list(figure.subplots(2, 2).flat)
     for axis, (title, cost) in zip(axes, panels, strict=True):
         for place, one in enumerate(variants):
@@ -233,10 +235,13 @@ def draw(variants: Sequence[Variant], out: Path) -> None:
             else:
                 axis.plot(cost(one), one.accuracy * 100, "o", markersize=8, label=one.name, **look)
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel(title)
         axis.set_ylabel("right on the images, %")
         axis.grid(visible=True, color="#e4e7eb")
-        axis.margins(0.15)
+        axis.set_ylim(lowest, 100)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, title="lines: not trained")
     FigureCanvasAgg(figure)
