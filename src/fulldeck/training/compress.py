@@ -124,7 +124,8 @@ def compress(
     calibration, compared, truth = _images(data, info, cache)
     wanted = answers(whole, compared)
 
-    graph, kept, attempts = whole, (), {}
+    graph, kept = whole, tuple[str, ...]()
+    attempts: dict[str, Any] = {}
     if precision == "int8":
         graph, kept, attempts = _quantised(whole, calibration, compared, wanted)
     if optimised:
@@ -195,8 +196,8 @@ def _images(data: Path, info: ModelInfo, cache: Path) -> tuple[Any, Any, Any]:
     if first < 1:
         msg = f"{data} has {len(order)} training image; it takes two at least to calibrate and to compare"
         raise DataError(msg)
-    calibration, _ = images[order[:first]]
-    compared, truth = images[order[first : first + COMPARED_ON]]
+    calibration, _ = images[order[:first].tolist()]
+    compared, truth = images[order[first : first + COMPARED_ON].tolist()]
     return calibration.numpy(), compared.numpy(), truth.numpy()
 
 
