@@ -47,7 +47,9 @@ def test_a_pruned_network_is_smaller_and_answers_and_learns(backbone):
 def test_its_shapes_follow_from_the_share_alone():
     assert shapes(make(seed=0, prune=0.4)) == shapes(make(seed=1, prune=0.4))
     assert shapes(make(prune=0.0)) == shapes(make())
-    convolutions = [(name, part) for name, part in make(prune=0.4).network.named_modules() if isinstance(part, nn.Conv2d)]
+    convolutions = [
+        (name, part) for name, part in make(prune=0.4).network.named_modules() if isinstance(part, nn.Conv2d)
+    ]
     assert all(part.out_channels % 8 == 0 for name, part in convolutions if "reduce" not in name)
 
 
