@@ -18,6 +18,8 @@ IN_WHEEL = (
     "fulldeck/weights/champion.onnx",
     "fulldeck/weights/MODEL_CARD.md",
     "fulldeck/configs/train.yaml",
+    "fulldeck/configs/gate/kaggle.yaml",
+    "fulldeck/registry/decision.html.j2",
     "fulldeck/training/report.html.j2",
     "fulldeck/py.typed",
 )

@@ -104,9 +104,10 @@ def test_a_service_loads_its_database_only_when_it_has_something_to_write(tmp_pa
 
 FORBIDDEN = {
     "cards.py": ("data", "inference", "training", "serving", "ui", "registry", "monitoring"),
-    "inference": ("data", "training", "serving", "ui", "monitoring"),
+    "inference": ("data", "training", "serving", "ui", "monitoring", "registry"),
     "monitoring": ("data", "training", "serving", "ui"),
-    "data": ("training", "serving", "ui"),
+    "data": ("training", "serving", "ui", "registry"),
+    "registry": ("serving", "ui", "monitoring"),
     "serving": ("data", "training", "ui"),
 }
 

@@ -47,6 +47,9 @@ _EXTRAS = {
     "lightning": "train",
     "matplotlib": "train",
     "mlflow": "tracking",
+    "pydantic": "registry",
+    "sqlalchemy": "registry",
+    "yaml": "registry",
     "omegaconf": "train",
     "onnx": "train",
     "optuna": "sweep",
@@ -600,6 +603,120 @@ def keys_revoke(key: str, file: Path) -> None:
 
     revoked = revoke(file, key)
     click.echo(f"revoked {revoked.id} ({revoked.name})")
+
+
+@main.group()
+@click.option(
+    "--uri",
+    default=None,
+    envvar="MLFLOW_TRACKING_URI",
+    show_envvar=True,
+    help="Address of MLflow: a server, or a database [default: mlruns/mlflow.db].",
+)
+@click.option("--name", default="fulldeck", help="Name of the registered model.")
+@click.pass_context
+def registry(context: click.Context, uri: str | None, name: str) -> None:
+    """Keep versions of the model; let the gate choose the champion; go back."""
+    from fulldeck.registry.store import open_registry
+
+    context.obj = lambda: open_registry(uri, name)
+
+
+_gate = click.option(
+    "--gate", default="kaggle", help="The gate's rules: a YAML file, or kaggle or rendered, which the package has."
+)
+_page = click.option("--out", type=PATH, default=None, help="Folder for the page [default: runs/gate/NAME-VERSION].")
+
+
+@registry.command("register")
+@click.argument("model", type=PATH)
+@click.pass_obj
+def registry_register(connect: Any, model: Path) -> None:
+    """Put MODEL (an .onnx file, a run folder, or "champion", the one in the package) in, as the challenger."""
+    from fulldeck.registry.show import line
+    from fulldeck.registry.store import register
+    from fulldeck.training.evaluate import find_model
+
+    click.echo(line(register(connect(), find_model(model))))
+
+
+@registry.command("list")
+@click.pass_obj
+def registry_list(connect: Any) -> None:
+    """List the versions, and what the gate said of them."""
+    from fulldeck.registry.show import line
+    from fulldeck.registry.store import versions
+
+    for version in versions(connect()):
+        click.echo(line(version))
+
+
+@registry.command("show")
+@click.argument("which", default="champion")
+@click.pass_obj
+def registry_show(connect: Any, which: str) -> None:
+    """Say everything of one version, by its number or alias, and how it became champion."""
+    from fulldeck.registry.show import describe
+
+    click.echo(describe(connect(), which))
+
+
+@registry.command("compare")
+@click.argument("which", default="challenger")
+@click.argument("other", default="champion")
+@_gate
+@_page
+@click.pass_obj
+def registry_compare(connect: Any, *, which: str, other: str, gate: str, out: Path | None) -> None:
+    """Examine WHICH against OTHER as the gate would, and change nothing."""
+    from fulldeck.registry.promotion import compare
+    from fulldeck.registry.rules import read_rules
+
+    click.echo(compare(connect(), which, other, read_rules(gate), out).summary())
+
+
+@registry.command("promote")
+@click.argument("which", default="challenger")
+@_gate
+@_page
+@click.option("--force", is_flag=True, help="Promote it in spite of a refusal; needs --reason.")
+@click.option("--reason", default=None, help="Why it is forced; kept for good.")
+@click.pass_obj
+def registry_promote(connect: Any, *, which: str, gate: str, out: Path | None, force: bool, reason: str | None) -> None:
+    """Make WHICH the champion if the gate lets it. Exits with 1 if not."""
+    from fulldeck.registry.promotion import promote
+    from fulldeck.registry.rules import read_rules
+
+    if force != bool(reason and reason.strip()):
+        raise click.UsageError("--force and --reason TEXT go together")
+    decision = promote(connect(), which, read_rules(gate), out, reason)
+    click.echo(decision.summary())
+    if decision.verdict == "refused":
+        raise SystemExit(1)
+
+
+@registry.command("rollback")
+@click.option("--reason", default="none given", help="Why; kept for good.")
+@click.pass_obj
+def registry_rollback(connect: Any, reason: str) -> None:
+    """Make the champion before this one the champion again, at once."""
+    from fulldeck.registry.champions import rollback
+
+    change = rollback(connect(), reason)
+    click.echo(f"version {change.new} is the champion again, in place of version {change.old}")
+
+
+@registry.command("pull")
+@click.argument("which", default="champion")
+@click.option("--out", type=PATH, default=Path("model.onnx"), help="The file to write.")
+@click.pass_obj
+def registry_pull(connect: Any, which: str, out: Path) -> None:
+    """Fetch a version's model file and verify it."""
+    from fulldeck.registry.store import fetch, find
+
+    connected = connect()
+    version = find(connected, which)
+    click.echo(f"{fetch(connected, version, out)}: version {version.number}, SHA-256 {version.sha256}")
 
 
 @main.command()

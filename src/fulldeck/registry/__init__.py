@@ -1,0 +1,1 @@
+"""The registry: versions of the model, which of them serves, the gate between, and the way back."""

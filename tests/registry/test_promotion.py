@@ -1,0 +1,215 @@
+"""From the command line: register, list, compare, promote, refuse, force, roll back, pull; and what is kept of it."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from urllib.request import urlopen
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from fulldeck.cards import LABELS
+from fulldeck.cli import main
+from fulldeck.data.manifest import content_hash
+from fulldeck.data.no_card import no_card
+from fulldeck.data.render import render
+from fulldeck.inference.classifier import Classifier
+from fulldeck.registry.champions import history
+from fulldeck.registry.store import current_aliases, find, open_registry
+
+
+@pytest.fixture(scope="session")
+def small_gate(tmp_path_factory):
+    """A gate file with few images."""
+    folder = tmp_path_factory.mktemp("gate")
+    render(folder / "deck", decks=1, per_card=1, seed=12)
+    no_card(folder / "no-card", train=0, test=1, seed=3)
+    deck, empty = folder / "deck" / "train", folder / "no-card" / "test"
+    rules = {
+        "confidence": 0.95,
+        "labelled": {"a deck": {"folder": str(deck), "sha256": content_hash(deck), "margin": 0.06}},
+        "no_card": {"folder": str(empty), "sha256": content_hash(empty), "margin": 0.25},
+        "corrupted": {
+            "of": "a deck",
+            "images": 53,
+            "severity": 1,
+            "families": ["jpeg"],
+            "margin": 0.06,
+            "most": 0.06,
+        },
+        "behaviour": {"of": "a deck", "images": 5, "most": 0.1},
+        "most": {
+            "rank": 0.1,
+            "suit": 0.1,
+            "ece": 0.05,
+            "accepted": 0.1,
+            "wrong": 0.1,
+            "latency": 5,  # of models that take microseconds
+            "size": 1.5,
+        },
+    }
+    path = folder / "gate.yaml"
+    path.write_text(yaml.safe_dump(rules))
+    return path
+
+
+@pytest.fixture
+def fulldeck(uri, small_gate, tmp_path, monkeypatch):
+    """Run a command of the registry in an empty folder; returns its exit code and all that it said."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+
+    def run(command, *arguments):
+        gate = ["--gate", str(small_gate)] if command in {"compare", "promote"} else []
+        result = CliRunner().invoke(main, ["registry", command, *map(str, arguments), *gate])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result.exit_code, result.output
+
+    return run
+
+
+@pytest.fixture
+def model(make_model, metadata):
+    """Write a model that says where it comes from."""
+
+    def make(version, **changes):
+        described = metadata | {"version": version, "commit": "c" * 40, "config": {"seed": 1}, "data_hash": "d" * 64}
+        return make_model(seed=changes.pop("seed", 1), metadata=described | changes)
+
+    return make
+
+
+def test_a_life(fulldeck, model, uri, tmp_path):
+    assert fulldeck("list") == (0, "")
+    code, said = fulldeck("register", model("one"))
+    assert (code, "challenger" in said) == (0, True)
+
+    # Against the champion in the package a model that knows nothing has no chance, unless somebody insists.
+    code, said = fulldeck("promote")
+    assert code == 1
+    assert said.startswith("refused: version 1 (one), against the one in the package; ")
+    assert "accuracy: right on a deck: " in said
+    assert current_aliases(open_registry(uri)) == {"challenger": 1}
+    code, said = fulldeck("promote", "--force")
+    assert (code, "--force and --reason TEXT go together" in said) == (2, True)
+    code, said = fulldeck("promote", "--force", "--reason", "it is for a demonstration")
+    assert (code, said.startswith("forced: version 1 (one)")) == (0, True)
+    assert "forced promotion, done, by " in fulldeck("show")[1]
+    assert "it is for a demonstration" in fulldeck("show")[1]
+
+    # One that answers alike is let in, one that does not is not.
+    fulldeck("register", model("two", created="2026-01-01T00:00:00Z"))
+    code, said = fulldeck("compare")
+    assert (code, said.startswith("compared: version 2 (two), against version 1; ")) == (0, True)
+    assert current_aliases(open_registry(uri)) == {"champion": 1, "challenger": 2}
+    code, said = fulldeck("promote")
+    assert (code, said.startswith("promoted: version 2 (two), against version 1; ")) == (0, True), said
+    code, said = fulldeck("promote", "2")
+    assert (code, said) == (1, "Error: version 2 of fulldeck is the champion already\n")
+    fulldeck("register", model("three", labels=[*LABELS[1:], LABELS[0]]))
+    code, said = fulldeck("promote")
+    assert (code, "labels: they are in another order: column 0 is 'ace of diamonds'" in said) == (1, True)
+    code, listed = fulldeck("list")
+    assert [line.split()[:3] for line in listed.splitlines()] == [
+        ["1", "previous", "one"],
+        ["2", "champion", "two"],
+        ["3", "challenger", "three"],
+    ]
+    assert [line.split()[-1] for line in listed.splitlines()] == ["forced", "promoted", "refused"]
+
+    # The way back.
+    assert fulldeck("rollback", "--reason", "it fails on jokers") == (
+        0,
+        "version 1 is the champion again, in place of version 2\n",
+    )
+    code, said = fulldeck("pull")
+    assert (code, said.startswith("model.onnx: version 1, SHA-256 ")) == (0, True)
+    assert Classifier(tmp_path / "model.onnx").info.version == "one"
+    kinds = [(change.kind, change.outcome) for change in history(open_registry(uri))]
+    assert kinds == [("forced promotion", "done"), ("promotion", "done"), ("rollback", "done")]
+
+
+def test_every_decision_is_kept_with_its_page(fulldeck, model, uri, tmp_path):
+    fulldeck("register", model("one"))
+    fulldeck("promote", "--out", "page")
+    registry = open_registry(uri)
+    version = registry.client.get_model_version("fulldeck", "1")
+    assert version.tags["gate"] == "refused"
+    [first, *_] = json.loads(version.tags["gate.reasons"])
+    assert first.split(":")[0] in {"latency", "size", "accuracy"}
+    record = registry.client.get_run(version.tags["gate.record"])
+    kept = {artifact.path for artifact in registry.client.list_artifacts(record.info.run_id)}
+    assert kept == {"decision.html", "decision.json"}
+    page = (tmp_path / "page" / "decision.html").read_text()
+    assert "Refused" in page
+    assert page.count("<img") > 10
+    decision = json.loads((tmp_path / "page" / "decision.json").read_text())
+    assert decision["rules"]["confidence"] == 0.95
+    assert "the gate's reasons against it:" in fulldeck("show", "1")[1]
+
+
+def test_a_file_that_was_changed_is_refused_and_cannot_be_forced(fulldeck, model, uri):
+    fulldeck("register", model("one"))
+    stored = find(open_registry(uri), "1").source.removeprefix("file://") + "/model.onnx"
+    with open(stored, "r+b") as file:  # noqa: PTH123
+        file.seek(200)
+        file.write(b"!")
+    for arguments in ((), ("--force", "--reason", "I know it")):
+        code, said = fulldeck("promote", *arguments)
+        assert (code, said.startswith("refused: version 1 (one)")) == (1, True)
+        assert "file: version 1 of fulldeck is not the file that was registered" in said
+    code, said = fulldeck("pull", "1")
+    assert (code, "is not the file that was registered" in said) == (1, True)
+    assert "champion" not in current_aliases(open_registry(uri))
+
+
+@pytest.mark.slow
+def test_the_same_on_a_server(uri, small_gate, model, tmp_path):
+    """A real MLflow server, which keeps the files too; nobody but it touches the database."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    storage = ["--backend-store-uri", uri, "--artifacts-destination", str(tmp_path / "served")]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", *storage],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    environment = os.environ | {"MLFLOW_TRACKING_URI": address}
+
+    def run(*arguments):
+        command = [sys.executable, "-c", "from fulldeck.cli import main; main()", "registry", *map(str, arguments)]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                with urlopen(f"{address}/health", timeout=2):
+                    break
+            except OSError:
+                assert server.poll() is None, "the server ended"
+                assert time.monotonic() < deadline
+                time.sleep(0.3)
+        assert run("register", model("one")).returncode == 0
+        forced = run("promote", "--gate", small_gate, "--force", "--reason", "a start")
+        assert forced.stdout.startswith("forced: version 1"), forced.stderr
+        assert run("register", model("two", threshold=0.51)).returncode == 0
+        promoted = run("promote", "--gate", small_gate)
+        assert promoted.stdout.startswith("promoted: version 2"), promoted.stdout + promoted.stderr
+        start = time.monotonic()
+        assert "version 1 is the champion again" in run("rollback").stdout
+        assert time.monotonic() - start < 60  # seconds on a machine that is free
+        pulled = run("pull", "--out", "served.onnx")
+        assert re.match(r"served\.onnx: version 1, SHA-256 [0-9a-f]{64}", pulled.stdout), pulled.stderr
+        assert Classifier(tmp_path / "served.onnx").info.version == "one"
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(30)
