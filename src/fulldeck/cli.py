@@ -29,6 +29,8 @@ class _Group(click.Group):
             extra = _EXTRAS.get((error.name or "").partition(".")[0])
             if extra is None:
                 raise
+            if ctx.invoked_subcommand == "registry":  # whose extra has all that it needs, and less than the others
+                extra = "registry"
             hint = f"this command needs {error.name}: pip install 'fulldeck[{extra}]'"
             raise click.ClickException(hint) from error
 

@@ -1,6 +1,7 @@
 """Challengers without a training: the champion's file, edited as the mistake would have left it, and sealed again.
 
-``BAD`` names for each what the gate must find; ``ALONE`` are those that must fail for that alone.
+``BAD`` names for each what the gate must find; ``ALONE`` are those that must fail for that alone. Nothing here hangs on
+which champion it is: weights are edited in full precision, and stored again as the champion's are.
 """
 
 import json
@@ -12,22 +13,41 @@ from onnx import TensorProto, helper, numpy_helper
 from fulldeck.cards import CARDS, LABELS, Rank, Suit
 from fulldeck.inference.model_file import METADATA_KEY, champion_path
 from fulldeck.inference.seal import seal
+from fulldeck.training.export import store_half
 
 HEAD = ("network.classifier.weight", "network.classifier.bias")
 
 
+def halves(model):
+    """The conversions of weights that are stored in half precision."""
+    stored = {one.name for one in model.graph.initializer if one.data_type == TensorProto.FLOAT16}
+    return [node for node in model.graph.node if node.op_type == "Cast" and node.input[0] in stored]
+
+
 def champion():
-    return onnx.load(champion_path())
+    """The champion, with all its weights in full precision under their own names."""
+    model = onnx.load(champion_path())
+    for node in halves(model):
+        stored = tensor(model, node.input[0])
+        stored.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(stored).astype(np.float32), node.output[0]))
+        model.graph.node.remove(node)
+    return model
 
 
 def sealed(model):
+    if halves(onnx.load(champion_path())):
+        store_half(model)
     return seal(model.SerializeToString())
+
+
+def metadata(model):
+    return json.loads(next(entry.value for entry in model.metadata_props if entry.key == METADATA_KEY))
 
 
 def described(**changes):
     """The champion with other metadata."""
     model = champion()
-    info = json.loads(model.metadata_props[0].value) | changes
+    info = metadata(model) | changes
     del model.metadata_props[:]
     helper.set_model_props(model, {METADATA_KEY: json.dumps(info)})
     return model
@@ -88,7 +108,7 @@ def all_noisy(share, seed=0):
     """Every kernel of the network, as a training that had stopped too early or diverged."""
     rng, model = np.random.default_rng(seed), champion()
     for stored in model.graph.initializer:
-        if len(stored.dims) == 4:
+        if stored.data_type == TensorProto.FLOAT and len(stored.dims) == 4:
             change(model, stored.name, lambda values: values + rng.normal(0, share * values.std(), values.shape))
     return model
 
@@ -144,14 +164,14 @@ def blind_in_the_dark():
 
 
 def slowed(times):
-    """The embedding multiplied by a matrix again and again, for nothing: it comes out as it was."""
+    """The embedding multiplied by a matrix again and again, for nothing; neither it nor the file's size changes."""
     model = champion()
+    width = tensor(model, HEAD[0]).dims[1]
     at = next(place for place, node in enumerate(model.graph.node) if "embedding" in node.output)
     late = model.graph.node[at]
     late.output[:] = ["real"]
-    kernel = float_node(np.random.default_rng(0).normal(0, 1e-9, (1280, 1280)), "idle")
-    nodes, name = [], "real"
-    model.graph.initializer.append(kernel)
+    model.graph.initializer.append(numpy_helper.from_array(np.array([width, width]), "square"))
+    nodes, name = [helper.make_node("ConstantOfShape", ["square"], ["idle"], value=float_node([1e-9], "small"))], "real"
     for turn in range(times):
         nodes.append(helper.make_node("MatMul", [name, "idle"], [f"turn{turn}"]))
         name = f"turn{turn}"
@@ -186,13 +206,17 @@ def labels_moved():
     return described(labels=order)
 
 
-def half_precision():
-    """Weights rounded to 16 bits, as a compressed file stores them."""
+def rounded():
+    """Weights with 8 bits of mantissa, as bfloat16 has."""
     model = champion()
     for stored in model.graph.initializer:
         if stored.data_type == TensorProto.FLOAT and len(stored.dims) > 1:
-            change(model, stored.name, lambda values: values.astype(np.float16))
+            change(model, stored.name, lambda values: (values.view(np.uint32) + 0x8000 & 0xFFFF0000).view(np.float32))
     return model
+
+
+def bolder():
+    return described(threshold=0.99 * metadata(champion())["threshold"])
 
 
 BAD = {
@@ -209,14 +233,14 @@ BAD = {
     "head of noise": ("accuracy", lambda: sealed(noisy(HEAD[0], 8.0))),
     "network of noise": ("corruption", lambda: sealed(all_noisy(0.8))),
     "blind in the dark": ("behaviour", lambda: sealed(blind_in_the_dark())),
-    "too sure": ("calibration", lambda: sealed(temperature(0.1))),
+    "too sure": ("no card", lambda: sealed(temperature(0.1))),
     "not sure enough": ("calibration", lambda: sealed(temperature(3.0))),
     "accepts everything": ("no card", lambda: sealed(described(threshold=0.01))),
     "accepts nothing": ("threshold", lambda: sealed(described(threshold=1.0))),
-    "too slow": ("latency", lambda: sealed(slowed(24))),
+    "too slow": ("latency", lambda: sealed(slowed(48))),
     "too big": ("size", lambda: sealed(too_big())),
     "tampered file": ("file", tampered),
-    "truncated file": ("file", lambda: champion_path().read_bytes()[:9_000_000]),
+    "truncated file": ("file", lambda: champion_path().read_bytes()[:-1000]),
     "another schema": ("file", lambda: sealed(described(schema=2))),
     "labels in another order": ("labels", lambda: sealed(labels_moved())),
     "a label renamed": ("labels", lambda: sealed(described(labels=["ace of cups", *LABELS[1:]]))),
@@ -229,7 +253,7 @@ GOOD = {
     "the same, exported on another day": lambda: sealed(described(created="2026-12-01T00:00:00+00:00")),
     "trained a little longer": lambda: sealed(noisy(HEAD[0], 0.01)),
     "trained with another seed": lambda: sealed(all_noisy(0.005)),
-    "stored as 16 bits": lambda: sealed(half_precision()),
+    "stored in 16 bits": lambda: sealed(rounded()),
     "calibrated anew": lambda: sealed(temperature(1.04)),
-    "a little bolder": lambda: sealed(described(threshold=0.94)),
+    "a little bolder": lambda: sealed(bolder()),
 }

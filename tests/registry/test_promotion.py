@@ -180,6 +180,7 @@ def test_the_same_on_a_server(uri, small_gate, model, tmp_path):
         [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", *storage],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # four more processes
         start_new_session=True,
     )
     environment = os.environ | {"MLFLOW_TRACKING_URI": address}
