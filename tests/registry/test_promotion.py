@@ -169,7 +169,7 @@ def test_a_file_that_was_changed_is_refused_and_cannot_be_forced(fulldeck, model
 
 
 @pytest.mark.slow
-def test_the_same_on_a_server(uri, small_gate, model, tmp_path):
+def test_the_same_on_a_server(fulldeck, uri, model, tmp_path, monkeypatch):
     """A real MLflow server, which keeps the files too; nobody but it touches the database."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -183,14 +183,9 @@ def test_the_same_on_a_server(uri, small_gate, model, tmp_path):
         env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # four more processes
         start_new_session=True,
     )
-    environment = os.environ | {"MLFLOW_TRACKING_URI": address}
-
-    def run(*arguments):
-        command = [sys.executable, "-c", "from fulldeck.cli import main; main()", "registry", *map(str, arguments)]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while True:
             try:
                 with urlopen(f"{address}/health", timeout=2):
@@ -199,18 +194,18 @@ def test_the_same_on_a_server(uri, small_gate, model, tmp_path):
                 assert server.poll() is None, "the server ended"
                 assert time.monotonic() < deadline
                 time.sleep(0.3)
-        assert run("register", model("one")).returncode == 0
-        forced = run("promote", "--gate", small_gate, "--force", "--reason", "a start")
-        assert forced.stdout.startswith("forced: version 1"), forced.stderr
-        assert run("register", model("two", threshold=0.51)).returncode == 0
-        promoted = run("promote", "--gate", small_gate)
-        assert promoted.stdout.startswith("promoted: version 2"), promoted.stdout + promoted.stderr
+        assert fulldeck("register", model("one"))[0] == 0
+        assert fulldeck("promote", "--force", "--reason", "a start")[1].startswith("forced: version 1")
+        assert fulldeck("register", model("two", threshold=0.51))[0] == 0
+        code, said = fulldeck("promote")
+        assert (code, said.startswith("promoted: version 2")) == (0, True), said
         start = time.monotonic()
-        assert "version 1 is the champion again" in run("rollback").stdout
+        assert "version 1 is the champion again" in fulldeck("rollback")[1]
         assert time.monotonic() - start < 60  # seconds on a machine that is free
-        pulled = run("pull", "--out", "served.onnx")
-        assert re.match(r"served\.onnx: version 1, SHA-256 [0-9a-f]{64}", pulled.stdout), pulled.stderr
+        code, said = fulldeck("pull", "--out", "served.onnx")
+        assert (code, bool(re.match(r"served\.onnx: version 1, SHA-256 [0-9a-f]{64}", said))) == (0, True), said
         assert Classifier(tmp_path / "served.onnx").info.version == "one"
+        assert list((tmp_path / "served").rglob("model.onnx"))
     finally:
         os.killpg(server.pid, 15)
         server.wait(30)
