@@ -24,7 +24,6 @@ from fulldeck.registry.store import (
     RegistryError,
     current_aliases,
     ensure_model,
-    find,
     told,
 )
 
@@ -87,7 +86,7 @@ def history(registry: Registry) -> list[Change]:
                 reason=one.tags["reason"],
                 by=one.tags["by"],
                 begun=datetime.fromtimestamp(one.creation_timestamp / 1000, UTC),
-                decision=one.run_id or None,
+                decision=one.tags["decision"] or None,
                 outcome=one.tags["outcome"],
             )
             for one in found
@@ -163,12 +162,12 @@ def _take_ticket(
         "previous": str(previous or ""),
         "reason": reason[:_LONGEST_REASON],
         "by": f"{getpass.getuser()}@{socket.gethostname()}",
+        "decision": decision or "",
         "outcome": _OPEN,
     }
     made = registry.client.create_model_version(
         ledger(registry),
-        source=find(registry, str(new)).source,
-        run_id=decision,
+        source=f"models:/{registry.name}/{new}",  # a server takes another address only with the run that it lies in
         tags=tags,
         description=f"{kind}: {_said(new)}",
     )
