@@ -195,15 +195,15 @@ def test_the_same_on_a_server(fulldeck, uri, model, tmp_path, monkeypatch):
                 assert time.monotonic() < deadline
                 time.sleep(0.3)
         assert fulldeck("register", model("one"))[0] == 0
-        assert fulldeck("promote", "--force", "--reason", "a start")[1].startswith("forced: version 1")
+        assert "forced: version 1" in fulldeck("promote", "--force", "--reason", "a start")[1]
         assert fulldeck("register", model("two", threshold=0.51))[0] == 0
         code, said = fulldeck("promote")
-        assert (code, said.startswith("promoted: version 2")) == (0, True), said
+        assert (code, "promoted: version 2" in said) == (0, True), said
         start = time.monotonic()
         assert "version 1 is the champion again" in fulldeck("rollback")[1]
         assert time.monotonic() - start < 60  # seconds on a machine that is free
         code, said = fulldeck("pull", "--out", "served.onnx")
-        assert (code, bool(re.match(r"served\.onnx: version 1, SHA-256 [0-9a-f]{64}", said))) == (0, True), said
+        assert (code, bool(re.search(r"served\.onnx: version 1, SHA-256 [0-9a-f]{64}", said))) == (0, True), said
         assert Classifier(tmp_path / "served.onnx").info.version == "one"
         assert list((tmp_path / "served").rglob("model.onnx"))
     finally:

@@ -46,6 +46,7 @@ FILE = "model.onnx"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it tells each new database its migrations
+logging.getLogger("mlflow.store.model_registry.abstract_store").setLevel(logging.WARNING)  # and that it waits
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
