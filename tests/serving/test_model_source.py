@@ -17,7 +17,7 @@ def model(tiny_model, tmp_path):
     return shutil.copyfile(tiny_model, tmp_path / "tiny.onnx")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def bucket():
     """Google Cloud Storage's emulator: ``bucket(name, data)`` puts a file into it and returns its address."""
     server = pytest.importorskip("gcp_storage_emulator.server").create_server("127.0.0.1", 0, in_memory=True)
@@ -27,6 +27,7 @@ def bucket():
         patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         patch.setenv("NO_GCE_CHECK", "true")
         gcsfs = pytest.importorskip("gcsfs")
+        gcsfs.GCSFileSystem.clear_instance_cache()  # one that knows an emulator which is gone would wait for it
         storage = gcsfs.GCSFileSystem(token="anon", skip_instance_cache=True)
         storage.mkdir("models")
 
