@@ -15,17 +15,22 @@ from fulldeck.monitoring.store import AwayError, Store
 from fulldeck.monitoring.tables import METADATA, PREDICTIONS
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, tmp_path):
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/a folder/log.db"
-    server = request.getfixturevalue("database")
-    engine = sa.create_engine(server.url.replace("postgresql:", "postgresql+psycopg:"))
+@pytest.fixture
+def empty(database):
+    """The PostgreSQL server, without what other tests have left in it."""
+    engine = sa.create_engine(database.url.replace("postgresql:", "postgresql+psycopg:"))
     with engine.begin() as connection:
         connection.execute(sa.text("DROP SCHEMA public CASCADE"))
         connection.execute(sa.text("CREATE SCHEMA public"))
     engine.dispose()
-    return server.url
+    return database
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/a folder/log.db"
+    return request.getfixturevalue("empty").url
 
 
 @pytest.fixture
@@ -108,16 +113,16 @@ def test_a_database_of_a_newer_version_is_left_alone(url, store, engine, entry):
         Store(url).write([entry()])
 
 
-def test_a_database_that_was_away_is_written_when_it_is_back(database, entry):
-    store = Store(database.url)
+def test_a_database_that_was_away_is_written_when_it_is_back(empty, entry):
+    store = Store(empty.url)
     store.write([entry(100)])
-    database.stop()
+    empty.stop()
     try:
         for _ in range(2):
             with pytest.raises(AwayError):
                 store.write([entry(101)])
     finally:
-        database.start()
+        empty.start()
     assert store.write([entry(101)]) == []
     store.close()
 
