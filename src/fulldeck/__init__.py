@@ -18,6 +18,8 @@ __version__ = "0.1.0"
 # From 1.29 on, importing ONNX Runtime writes a device id under ~/.cache and reports each session to Microsoft (its
 # Privacy.md). This library sends nothing anywhere, so it opts out before that import; set the variable to 0 to opt in.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+# MLflow reports its use to its makers, and leaves an id under ~/.config; opt in with false.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
 def __getattr__(name: str) -> Any:

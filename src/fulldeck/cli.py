@@ -277,9 +277,17 @@ def data_audit(
 @main.command(context_settings={"ignore_unknown_options": True})
 @click.argument("overrides", nargs=-1)
 @click.option("--resume", type=PATH, default=None, help="A run folder that was interrupted, to go on with.")
+@click.option("--from-run", default=None, metavar="RUN", help="A finished run (folder, or MLflow id) to make again.")
 @click.option("--profile", is_flag=True, help="Write a PyTorch profiler trace and a table of the costliest operators.")
-def train(overrides: tuple[str, ...], resume: Path | None, profile: bool) -> None:
+def train(overrides: tuple[str, ...], resume: Path | None, from_run: str | None, profile: bool) -> None:
     """Train a model. OVERRIDES are Hydra's: model=small data.folder=data/kaggle-cards trainer.max_epochs=3."""
+    if from_run is not None:
+        if overrides or resume or profile:
+            raise click.UsageError("--from-run makes a run again as it was: it goes with nothing else")
+        from fulldeck.training.again import train_again
+
+        click.echo(train_again(from_run).summary())
+        return
     from fulldeck.training.train import train as run_training
 
     click.echo(run_training(list(overrides), resume=resume, profile=profile).summary())
@@ -307,6 +315,41 @@ def export_locator(run: Path, out: Path | None, threshold: float) -> None:
     from fulldeck.training.locator_export import export_locator as run_export
 
     click.echo(run_export(run, out, threshold=threshold))
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("search", metavar="SWEEP")
+@click.argument("overrides", nargs=-1)
+@click.option("--study", default=None, help="The study's name, for several of one sweep [default: SWEEP].")
+@click.option("--storage", default=None, help="The studies' database [default: a SQLite file in runs/sweeps].")
+@click.option("--trials", type=click.IntRange(min=1), default=None, help="How many in all [default: SWEEP's].")
+def sweep(
+    *, search: str, overrides: tuple[str, ...], study: str | None, storage: str | None, trials: int | None
+) -> None:
+    """Train many times and find what trains best. SWEEP is small, lite0, or a YAML file that says what to seek.
+
+    The same command once more, here or on another machine, is one more worker on the same study; after an end of any
+    kind, it goes on.
+    """
+    from fulldeck.training.sweep import sweep as run_sweep
+
+    click.echo(run_sweep(search, overrides, name=study, storage=storage, trials=trials).summary())
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, help="Port to listen on.")
+def tracking(host: str, port: int) -> None:
+    """Open MLflow's page on the runs that are kept here, or name the server that MLFLOW_TRACKING_URI sends them to."""
+    from fulldeck.tracking_uri import tracking_uri
+    from fulldeck.training.tracking.page import is_remote, mark, serve
+
+    if lost := mark():
+        click.echo(f"marked as failed, since their processes are gone: {', '.join(lost)}", err=True)
+    if is_remote(tracking_uri()):
+        click.echo(tracking_uri())
+        return
+    raise SystemExit(serve(host, port))
 
 
 @main.command()

@@ -21,6 +21,7 @@ from fulldeck.inference.model_file import champion_path
 from fulldeck.inference.recognizer import Prediction, Recognizer
 from fulldeck.training.evaluate import evaluate
 from fulldeck.training.export import export
+from fulldeck.training.settings import quoted
 from fulldeck.training.train import train
 
 DECKS = 72
@@ -92,7 +93,7 @@ def quickstart(out: Path, *, seed: int = 0, overrides: Sequence[str] = (), decks
 
     console.print("[bold]2/5[/] training a small model on them")
     places = {"data.folder": data, "data.cache": out / "cache", "runs": out / "runs"}
-    settings = [f"{name}={_quoted(place)}" for name, place in places.items()]
+    settings = [f"{name}={quoted(place)}" for name, place in places.items()]
     run = train(["experiment=quickstart", *settings, f"seed={seed}", *overrides]).folder
 
     console.print("[bold]3/5[/] exporting it to ONNX")
@@ -161,11 +162,6 @@ def summarise(outcome: Outcome) -> None:
         soft_wrap=True,
         markup=False,
     )
-
-
-def _quoted(path: Path) -> str:
-    """Write a path as Hydra reads a text, whatever signs are in it."""
-    return "'" + str(path).replace("'", "\\'") + "'"
 
 
 def _share(predictions: Sequence[Prediction | None], truth: Sequence[str]) -> float:

@@ -60,6 +60,7 @@ def tiny(colours, tmp_path_factory, one_thread):
             "trainer.max_epochs=2",
             "trainer.accelerator=cpu",
             "trainer.precision=32-true",
+            "logger=none",
             *more,
         ]
 

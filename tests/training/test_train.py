@@ -154,6 +154,7 @@ def test_rendered_decks_with_the_small_model(tmp_path):
             "data.stored_size=64",
             "trainer.max_epochs=1",
             "name=decks",
+            "logger=none",
         ],
     )
     assert done.exit_code == 0, done.output

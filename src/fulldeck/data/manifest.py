@@ -192,3 +192,10 @@ def _path_key(path: str) -> bytes:
 def _leads_up(path: Path, parent: Path) -> bool:
     """Whether this is a link to a folder that `parent` is in, which would never end."""
     return path.is_symlink() and parent.is_relative_to(path.resolve())
+
+
+def data_hash(hashes: dict[str, str]) -> str:
+    """Make one hash of several datasets', whatever they are called and in whatever order; of one, its own."""
+    if len(hashes) == 1:
+        return next(iter(hashes.values()))
+    return hashlib.sha256("".join(sorted(hashes.values())).encode()).hexdigest()

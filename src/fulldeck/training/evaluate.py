@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -179,8 +179,8 @@ def evaluate(model: Path | str, data: Path, out: Path | None = None, trials: Tri
     evaluation = Evaluation(measures, path, info, folder, answers.unreadable, out, robustness, no_card)
     facts = _facts(evaluation, shlex.join(["fulldeck", "evaluate", str(model), str(data), *trials.words()]))
     _write_predictions(answers, info, out / "predictions.csv")
-    examples = _examples(folder, answers, info)
-    drawn = _draw(measures, info, examples, out)
+    examples = telling_examples(answers, info, lambda index: image.load(folder / answers.files[index]))
+    drawn = draw(measures, info, examples, out)
     beside = {
         name: asdict(found) for name, found in (("robustness", robustness), ("no_card", no_card)) if found is not None
     }
@@ -389,8 +389,14 @@ def _write_predictions(answers: Answers, info: ModelInfo, out: Path) -> None:
             )
 
 
-def _examples(folder: Path, answers: Answers, info: ModelInfo) -> list[Example]:
-    """The images to look at: mistakes, the surest first; or, with no mistake, the right ones it was least sure of."""
+def telling_examples(answers: Answers, info: ModelInfo, load: Callable[[int], NDArray[np.uint8]]) -> list[Example]:
+    """Choose the images to look at: mistakes, the surest first; or, with no mistake, the least sure of the right ones.
+
+    Args:
+        answers: to N images.
+        info: of the model that gave them.
+        load: gives the pixels of an image, uint8 [H, W, 3], by its place among the N.
+    """
     confidence = answers.probabilities.max(axis=1)
     right = answers.probabilities.argmax(axis=1) == answers.truth
     order = np.argsort(confidence, kind="stable")
@@ -402,7 +408,7 @@ def _examples(folder: Path, answers: Answers, info: ModelInfo) -> list[Example]:
         examples.append(
             Example(
                 file=answers.files[index],
-                image=within(image.load(folder / answers.files[index]), THUMBNAIL),
+                image=within(load(int(index)), THUMBNAIL),
                 truth=info.labels[answers.truth[index]],
                 truth_probability=float(row[answers.truth[index]]),
                 alternatives=tuple((info.labels[place], float(row[place])) for place in best),
@@ -412,7 +418,7 @@ def _examples(folder: Path, answers: Answers, info: ModelInfo) -> list[Example]:
     return examples
 
 
-def _draw(measures: Measures, info: ModelInfo, examples: Sequence[Example], out: Path) -> dict[str, Path]:
+def draw(measures: Measures, info: ModelInfo, examples: Sequence[Example], out: Path) -> dict[str, Path]:
     """Draw every picture; the keys of those that the page shows are the names its template uses."""
     drawn = {name: out / f"{name}.png" for name in ("reliability", "roc", "coverage", "confusion")}
     pictures.draw_reliability(measures.calibration, drawn["reliability"])

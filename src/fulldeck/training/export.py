@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from fulldeck.data.augment import to_float
 from fulldeck.data.dataset import Batches, DeckDataModule, Images, open_cache
+from fulldeck.data.manifest import data_hash
 from fulldeck.errors import ConfigError, DataError, ModelError
 from fulldeck.inference.classifier import Classifier
 from fulldeck.inference.model_file import EMBEDDING, INPUT, METADATA_KEY, PROBABILITIES, LocatorInfo, ModelInfo
@@ -236,13 +237,6 @@ def write_model(graph: onnx.ModelProto, info: ModelInfo | LocatorInfo, file: Pat
     entry = graph.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, info.to_json()
     file.write_bytes(seal(graph.SerializeToString()))
-
-
-def data_hash(hashes: dict[str, str]) -> str:
-    """Make one hash of several datasets', whatever they are called and in whatever order; of one, its own."""
-    if len(hashes) == 1:
-        return next(iter(hashes.values()))
-    return hashlib.sha256("".join(sorted(hashes.values())).encode()).hexdigest()
 
 
 def _cut_scenes(crops: Path, data: DeckDataModule) -> tuple[list[tuple[Tensor, Tensor]], list[Tensor]]:

@@ -15,10 +15,11 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from fulldeck.data.manifest import data_hash
 from fulldeck.errors import ModelError
 from fulldeck.inference.locate import CORNERS, SCORE, VISIBLE, Locator
 from fulldeck.inference.model_file import INPUT, LocatorInfo
-from fulldeck.training.export import OPSET, data_hash, fingerprint, write_model
+from fulldeck.training.export import OPSET, fingerprint, write_model
 from fulldeck.training.locator_data import Scenes
 from fulldeck.training.locator_network import STRIDE, LocatorNetwork
 from fulldeck.training.locator_train import trained_locator

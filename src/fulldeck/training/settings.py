@@ -60,6 +60,11 @@ def check_settings(config: DictConfig, usual: DictConfig) -> None:
         raise ConfigError(msg)
 
 
+def quoted(value: object) -> str:
+    """Write a path or a text as Hydra's overrides read one, whatever signs are in it."""
+    return "'" + str(value).replace("'", "\\'") + "'"
+
+
 def _flat(tree: Any, path: str = "") -> dict[str, Any]:
     """Name each leaf by its path: {"data": {"size": 160}} is {"data.size": 160}."""
     if not isinstance(tree, dict):

@@ -13,8 +13,8 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -42,7 +42,7 @@ from torch import Tensor
 from fulldeck import __version__
 from fulldeck.data.augment import Strength
 from fulldeck.data.dataset import DeckDataModule
-from fulldeck.errors import ConfigError
+from fulldeck.errors import ConfigError, FulldeckError
 from fulldeck.inference.classifier import Classifier
 from fulldeck.inference.model_file import champion_path
 from fulldeck.provenance import commit
@@ -51,8 +51,12 @@ from fulldeck.training.module import CardModule
 from fulldeck.training.pictures import draw_curves
 from fulldeck.training.precision import best_precision
 from fulldeck.training.profiler import Profiler
+from fulldeck.training.run_lock import hold
 from fulldeck.training.settings import check_settings
 from fulldeck.training.teacher import load_teacher
+from fulldeck.training.tracking.record import Record
+from fulldeck.training.tracking.records import addresses, choose_kind, closing, open_records
+from fulldeck.training.tracking.watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -61,62 +65,137 @@ PACKAGES = ("torch", "lightning", "timm", "torchmetrics", "numpy", "opencv-pytho
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folder and its last word (metrics.json)."""
+    """A finished run: its folder, its last word (metrics.json), and where its records are."""
 
     folder: Path
     metrics: dict[str, Any]
+    records: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def summary(self) -> str:
         """Say in a few lines what came out and what to do next."""
         m = self.metrics
+        kept = ""
+        if "mlflow" in self.records:
+            kept += f"kept in MLflow as {self.records['mlflow']['run']}; to see it: fulldeck tracking\n"
+        if "wandb" in self.records:
+            at = self.records["wandb"]
+            kept += f"kept in W&B: {at['url']}\n" if "url" in at else f"kept for W&B: wandb sync {at['folder']}\n"
         return (
             f"{self.folder}: held-out accuracy {m['val/accuracy']:.2%}, macro F1 {m['val/f1']:.4f}, "
-            f"loss {m['val/loss']:.4f} (epoch {m['best_epoch']} of {m['epochs']}, {m['seconds'] / 60:.1f} min)\n"
+            f"loss {m['val/loss']:.4f} (epoch {m['best_epoch']} of {m['epochs']}, {m['seconds'] / 60:.1f} min)\n{kept}"
             f"next: fulldeck export {self.folder}"
         )
 
 
-def train(overrides: list[str], *, resume: Path | None = None, profile: bool = False) -> Run:
+def train(
+    overrides: list[str], *, resume: Path | None = None, profile: bool = False, watch: Sequence[Callback] = ()
+) -> Run:
     """Train as the configuration says; with ``resume``, go on with an interrupted run as its own config says.
+
+    Args:
+        overrides: Hydra's.
+        resume: the folder of a run to go on with.
+        profile: record where the time goes.
+        watch: further callbacks of Lightning's.
 
     Raises:
         ConfigError: an override names nothing or has a wrong value, there is nothing to resume, or the loss is lost.
         DataError: the dataset is not there or cannot be used.
         KeyboardInterrupt: Ctrl-C; whatever epochs were finished can be resumed from.
     """
-    started = time.monotonic()
-    if resume and overrides:
+    if not resume:
+        return fit(compose_config(overrides), profile=profile, watch=watch)
+    if overrides:
         msg = f"{resume} goes on as its own config.yaml says; leave out {' '.join(overrides)}, or start a new run"
         raise ConfigError(msg)
-    config = load_config(resume) if resume else compose_config(overrides)
+    config = load_config(resume)
+    began = json.loads((resume / "data.json").read_text(encoding="utf-8"))["hashes"]
+    return fit(config, resume=resume, hashes=began, profile=profile, watch=watch)
+
+
+def fit(
+    config: DictConfig,
+    *,
+    resume: Path | None = None,
+    hashes: dict[str, str] | None = None,
+    profile: bool = False,
+    watch: Sequence[Callback] = (),
+) -> Run:
+    """Train as a whole configuration says.
+
+    Args:
+        config: the configuration; what it leaves to be found out here ("auto") is filled in.
+        resume: the folder of a run to go on with.
+        hashes: of the images that it must be trained on, as in data.json.
+        profile: record where the time goes.
+        watch: further callbacks of Lightning's.
+
+    Raises:
+        ConfigError: the settings cannot be used here, or the loss is lost.
+        DataError: the dataset is not there or cannot be used.
+        KeyboardInterrupt: Ctrl-C.
+    """
+    started = time.monotonic()
     folder = resume or new_run_folder(Path(config.runs), config.name)
     checkpoint = folder / "checkpoints" / "last.ckpt" if resume else None
     keep_memory()
     _quiet_lightning()
     L.seed_everything(config.seed, workers=True, verbose=False)
     torch.set_float32_matmul_precision("high")
+    if "logger" not in config:  # runs from before there were records have no such setting
+        config.logger = compose_config(["logger=none"]).logger
+    config.logger.kind = choose_kind(config.logger.kind)
 
     data = data_module(config)
     data.setup()
-    if resume and data.hashes != json.loads((resume / "data.json").read_text(encoding="utf-8"))["hashes"]:
-        msg = f"the images have changed since {resume} began, so it cannot go on as it was; start a new run"
+    if hashes is not None and data.hashes != hashes:
+        msg = f"the images have changed since {resume or 'that run'} began, so it cannot be as it was; start a new run"
         raise ConfigError(msg)
     module = first_module(config, data, None if resume else config.init)
     if teacher := config.get("teacher"):  # runs from before there were teachers have no such setting
         module.learn_from(load_teacher(_model_or_run(teacher), data.labels, data.some_images(1)))
+    if config.trainer.precision == "auto":  # kept in config.yaml, so that a resumed run goes on in the same one
+        config.trainer.precision = best_precision(module, data.size)
+    trainer = _trainer(config, folder, [*watch, *([Profiler(folder / "profile")] if profile else [])])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"{folder} cannot be made ({error.strerror}); choose another place with runs=FOLDER"
+        raise ConfigError(msg) from error
+    with hold(folder):
+        OmegaConf.save(config, folder / "config.yaml", resolve=True)
+        here = environment()
+        _write_json(folder / "environment.json", here)
+        _write_json(folder / "data.json", {"hashes": data.hashes, "images": data.counts(), "labels": list(data.labels)})
+        records = open_records(config, folder, data.hashes, here)
+        with closing(records):
+            _run(_watched(trainer, records), module, data, folder, checkpoint)
+            run = record(folder, started)
+            for other in records:
+                other.summary({f"best/{name}": value for name, value in run.metrics.items()})
+                other.files([folder / name for name in ("metrics.json", "metrics.csv", "curves.png")])
+            if records and config.logger.model:
+                _keep_model(folder, data, records)
+    return run
+
+
+def _trainer(config: DictConfig, folder: Path, more: Sequence[Callback]) -> L.Trainer:
+    """Make Lightning's trainer, which saves the best epoch and the last one in the run's folder.
+
+    Raises:
+        ConfigError: its settings cannot be used here.
+    """
     # Two of them, since Lightning's own save_last passes over the epochs that are not the best so far.
     best = ModelCheckpoint(folder / "checkpoints", "best", monitor="val/loss", enable_version_counter=False)
     last = ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False)
-    if config.trainer.precision == "auto":  # kept in config.yaml, so that a resumed run goes on in the same one
-        config.trainer.precision = best_precision(module, data.size)
     try:
-        trainer = L.Trainer(
+        return L.Trainer(
             max_epochs=config.trainer.max_epochs,
             accelerator=config.trainer.accelerator,
             devices=config.trainer.devices,
             precision=config.trainer.precision,
             gradient_clip_val=config.trainer.gradient_clip or None,
-            callbacks=[best, last, *callbacks(config), *([Profiler(folder / "profile")] if profile else [])],
+            callbacks=[best, last, *callbacks(config), *more],
             logger=CSVLogger(folder, name="logs"),  # one more version_N each time the run is taken up again
             enable_progress_bar=config.trainer.progress and sys.stderr.isatty(),
             enable_model_summary=False,
@@ -126,14 +205,19 @@ def train(overrides: list[str], *, resume: Path | None = None, profile: bool = F
     except (MisconfigurationException, ValueError) as error:
         msg = f"these trainer settings cannot be used here: {error}"
         raise ConfigError(msg) from error
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        msg = f"{folder} cannot be made ({error.strerror}); choose another place with runs=FOLDER"
-        raise ConfigError(msg) from error
-    OmegaConf.save(config, folder / "config.yaml", resolve=True)
-    _write_json(folder / "environment.json", environment())
-    _write_json(folder / "data.json", {"hashes": data.hashes, "images": data.counts(), "labels": list(data.labels)})
+
+
+def _watched(trainer: L.Trainer, records: Sequence[Record]) -> L.Trainer:
+    """Let records follow a trainer, which was made, and its settings found good, before they were opened."""
+    if records:
+        trainer.loggers = [*trainer.loggers, *records]
+        # Lightning sets the attribute where mypy does not look.
+        trainer.callbacks.append(Watch(records))  # type: ignore[attr-defined]
+    return trainer
+
+
+def _run(trainer: L.Trainer, module: CardModule, data: DeckDataModule, folder: Path, checkpoint: Path | None) -> None:
+    """Let Lightning train, and raise KeyboardInterrupt on Ctrl-C."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(module, data, ckpt_path=checkpoint)
@@ -142,7 +226,16 @@ def train(overrides: list[str], *, resume: Path | None = None, profile: bool = F
         if (folder / "checkpoints" / "last.ckpt").is_file():
             logger.warning("interrupted; go on with: fulldeck train --resume %s", folder)
         raise KeyboardInterrupt from None
-    return record(folder, started)
+
+
+def _keep_model(folder: Path, data: DeckDataModule, records: Sequence[Record]) -> None:
+    """Put the model into the records; a network that cannot be exported was trained all the same."""
+    from fulldeck.training.tracking.results import keep_model  # noqa: PLC0415 - its export stands on this module
+
+    try:
+        keep_model(folder, data, records)
+    except FulldeckError as error:
+        logger.warning("the model is not in the run's record: %s", error)
 
 
 def record(folder: Path, started: float) -> Run:
@@ -170,7 +263,7 @@ def record(folder: Path, started: float) -> Run:
     metrics = {key: value for key, value in best.items() if key.startswith(("train/", "val/"))}
     metrics |= {"best_epoch": int(best["epoch"]) + 1, "epochs": len(rows), "seconds": round(seconds, 1)}
     _write_json(folder / "metrics.json", metrics)
-    return Run(folder, metrics)
+    return Run(folder, metrics, addresses(folder))
 
 
 def compose_config(overrides: list[str]) -> DictConfig:
