@@ -165,6 +165,11 @@ def test_a_sweep_leaves_a_table_and_pictures(swept):
         config = (home / row["run"] / "config.yaml").read_text()
         assert f"batch_size: {row['data.batch_size']}" in config
         assert float(row["mflops"]) > 0
+    head, _, *lines = (folder / "trials.md").read_text().splitlines()
+    assert head.startswith("| trial | state | figure | ")
+    assert head.count("|") == lines[0].count("|")
+    order = [int(line.split("|")[1]) for line in lines]
+    assert order == [trial.number for trial in sorted(found.study.trials, key=lambda trial: trial.value)]
     for name in ("importance.png", "front.png"):
         with Image.open(folder / name) as picture:
             assert picture.format == "PNG"
@@ -191,6 +196,7 @@ def test_each_trial_is_a_child_run_in_mlflow(swept):
     assert parent.data.metrics["best"] == pytest.approx(found.study.best_value)
     assert {entry.path for entry in client.list_artifacts(parent.info.run_id)} == {
         "trials.csv",
+        "trials.md",
         "importance.png",
         "front.png",
     }
@@ -269,12 +275,19 @@ def test_workers_share_a_study_and_a_killed_one_s_trial_is_tried_again(home, tin
     assert study.trials[3].params == study.trials[0].params
 
 
-def test_a_study_is_kept_in_postgresql(home, tiny):
+def test_workers_share_a_study_in_postgresql(home, tiny):
+    source = write(home, trials=4)
     with postgres() as server:
         url = server.url.replace("postgresql:", "postgresql+psycopg:")
-        study = sweep(write(home, trials=2), settings(tiny, "trainer.max_epochs=1"), storage=url).study
-        assert states(study) == [TrialState.COMPLETE] * 2
-        assert optuna.get_all_study_names(url) == ["seek"]
+        one_epoch = settings(tiny, "trainer.max_epochs=1")
+        worker = start_worker(source, one_epoch, "--storage", url)
+        sweep(source, one_epoch, storage=url)
+        output = worker.communicate()[0]
+        assert worker.returncode == 0, output
+        assert "of 4 trials" in output
+        done = states(optuna.load_study(study_name="seek", storage=url))
+        # Two that take the last trial at the same moment may make one more than was asked for.
+        assert done in ([TrialState.COMPLETE] * 4, [TrialState.COMPLETE] * 5)
     assert not (home / "runs" / "sweeps" / "studies.db").exists()
 
 

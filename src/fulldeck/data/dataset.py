@@ -114,10 +114,18 @@ def _decode_all(folder: Path, size: int, array: Path, index: Path) -> None:
             return False
         return True
 
+    console = Console(stderr=True)
     try:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             done = pool.map(decode, range(len(found)))
-            shown = track(done, f"decoding {folder}", len(found), transient=True, console=Console(stderr=True))
+            shown = track(
+                done,
+                f"decoding {folder}",
+                len(found),
+                transient=True,
+                console=console,
+                disable=not console.is_terminal,  # else it leaves an empty line
+            )
             rows = [row for row, readable in enumerate(shown) if readable]
     except BaseException:
         part.unlink()  # a gigabyte that nobody would look for

@@ -1,10 +1,12 @@
-"""What a study has found so far, as files: a table of its trials, and two pictures."""
+"""What a study has found so far, as files: a table of its trials, for programs and for people, and two pictures."""
 
 import csv
+import math
 from pathlib import Path
 
 import optuna
 from optuna.importance import get_param_importances
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from fulldeck.training.pictures import draw_front, draw_importance
@@ -12,11 +14,15 @@ from fulldeck.training.pictures import draw_front, draw_importance
 NOTED = ("val/accuracy", "val/loss", "best_epoch", "epochs", "seconds", "mflops", "run", "mlflow")
 """What trials note beside their figure, in the table's order."""
 
+SHOWN = ("val/accuracy", "epochs", "seconds", "mflops")
+"""Which of it people are shown."""
+
 
 def write_report(study: optuna.Study, folder: Path) -> None:
-    """Write trials.csv and, once there is something to see, importance.png and front.png."""
+    """Write trials.csv, trials.md and, once there is something to see, importance.png and front.png."""
     trials = study.get_trials(deepcopy=False)
     write_table(trials, folder / "trials.csv")
+    (folder / "trials.md").write_text(page(study), encoding="utf-8")
     done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     if found := importance(study, done):
         draw_importance(found, folder / "importance.png")
@@ -42,6 +48,24 @@ def write_table(trials: list[FrozenTrial], out: Path) -> None:
                     *(trial.user_attrs.get(name, "") for name in NOTED),
                 ]
             )
+
+
+def page(study: optuna.Study) -> str:
+    """Return the table as Markdown, as one would show it: the best trial first, pruned ones after the finished ones."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
+
+    def place(trial: FrozenTrial) -> tuple[bool, float]:
+        return trial.state == TrialState.PRUNED, math.inf if trial.value is None else sign * trial.value
+
+    chosen = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    names = ["trial", "state", "figure", *chosen, *SHOWN]
+    lines = [f"| {' | '.join(names)} |", f"|{' --- |' * len(names)}"]
+    for trial in sorted(trials, key=place):
+        values = [trial.value, *(trial.params.get(name) for name in chosen), *map(trial.user_attrs.get, SHOWN)]
+        told = (f"{value:.4g}" if isinstance(value, float) else "" if value is None else value for value in values)
+        lines.append(f"| {trial.number} | {trial.state.name.lower()} | {' | '.join(map(str, told))} |")
+    return "\n".join([*lines, ""])
 
 
 def importance(study: optuna.Study, done: list[FrozenTrial]) -> dict[str, float]:
