@@ -6,14 +6,17 @@ from collections.abc import Callable
 from http import HTTPStatus
 from ipaddress import ip_address
 from time import monotonic
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.datastructures import Headers
 
 from fulldeck.errors import ConfigError
-from fulldeck.serving.keys import KeyRing
 from fulldeck.serving.problems import Problem
+
+if TYPE_CHECKING:
+    from fulldeck.serving.keys import KeyRing
 
 logger = logging.getLogger(__name__)
 
@@ -53,25 +56,16 @@ class Rates:
         return min(self._burst, tokens + (self._clock() - since) * self._per_second)
 
 
-def _ring(request: Request) -> KeyRing | None:
-    ring: KeyRing | None = request.app.state.keys
-    return ring
-
-
-def authenticated(
-    request: Request,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
-    header: Annotated[str | None, Depends(_HEADER)],
-) -> str | None:
+def key_of(request: Request) -> str | None:
     """The id of the key that the request came with; None where the service asks for none.
 
     Raises:
         Problem: 401 without a key that is in use.
     """
-    ring = _ring(request)
+    ring: KeyRing | None = request.app.state.keys
     if ring is None:
         return None
-    given = bearer.credentials if bearer else header
+    given = _given(request.headers)
     try:
         key = ring.find(given) if given else None
     except ConfigError as error:
@@ -86,7 +80,24 @@ def authenticated(
     return key.id
 
 
-def administrator(request: Request, key: Annotated[str | None, Depends(authenticated)]) -> None:
+def _given(headers: Headers) -> str | None:
+    """The key as it was sent, in either of its headers."""
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and credentials.strip():
+        return credentials.strip()
+    return headers.get("x-api-key")
+
+
+async def authenticated(
+    request: Request,
+    _bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
+    _header: Annotated[str | None, Depends(_HEADER)],
+) -> str | None:
+    """:func:`key_of`, with the two headers in the description."""
+    return key_of(request)
+
+
+async def administrator(request: Request, key: Annotated[str | None, Depends(authenticated)]) -> None:
     """Let in whoever runs the service: by a key for it, or, where the service asks for none, from this machine.
 
     A page in a browser on this machine is not its operator, nor is what a proxy on it passes on.
@@ -115,12 +126,13 @@ _NO_ADMIN = "this needs an administrator's key: make one with `fulldeck keys add
 _NO_KEY = "this service asks for a key: send it as `Authorization: Bearer KEY`"
 
 
-def within_rate(request: Request, key: Annotated[str | None, Depends(authenticated)]) -> str | None:
-    """The id of the key, which may ask now.
+def within_rate(request: Request) -> str | None:
+    """The id of the key that the request came with, which may ask now; None where the service asks for none.
 
     Raises:
-        Problem: 429 where it has asked too much lately.
+        Problem: 401 without a key that is in use, 429 where it has asked too much lately.
     """
+    key = key_of(request)
     rates: Rates = request.app.state.rates
     if key is not None and (wait := rates.wait(key)):
         seconds = math.ceil(wait)

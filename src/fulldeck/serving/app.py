@@ -14,12 +14,13 @@ from fulldeck.inference.recognizer import Recognizer
 from fulldeck.serving import admin, problems
 from fulldeck.serving.access import Rates
 from fulldeck.serving.context import RequestContext
+from fulldeck.serving.direct import DirectRoutes
 from fulldeck.serving.engine import Engine
 from fulldeck.serving.keys import KeyRing
 from fulldeck.serving.limits import Memory
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.record import open_recorder
-from fulldeck.serving.routes import router
+from fulldeck.serving.routes import images, router
 from fulldeck.serving.schemas import BadFile, ProblemBody
 from fulldeck.serving.settings import Settings
 
@@ -74,7 +75,9 @@ def create_app(settings: Settings, keys: KeyRing | None = None, loading: Future[
     app.state.keys = keys
     app.state.rates = Rates(settings.rate_per_second, settings.rate_burst)
     app.include_router(router)
+    app.include_router(images)
     app.include_router(admin.router)
+    app.add_middleware(DirectRoutes, routes=images.routes)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -5,12 +5,12 @@ come is known and bounded, or it would be taken for the next request, or come fo
 """
 
 import logging
+import random
 import re
-import uuid
 from http import HTTPStatus
 from time import perf_counter
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,10 +25,19 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 CLIENT_CLOSED = 499
 """What is logged and counted where the client left before its answer; nginx's number, as HTTP has none."""
 
-_NOTHING = "default-src 'none'; frame-ancestors 'none'"
+_SAFE = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_ANSWERS = (
+    *_SAFE,
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+)
 # The documentation page runs the scripts that this server sends, and the few lines inside it; no other's.
-_OWN = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
-
+_OWN = b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+_DOCS = (*_SAFE, (b"content-security-policy", _OWN))
 
 # Labels of metrics are patterns and known words, not what was asked for: a stranger must not make up new series.
 _METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
@@ -60,7 +69,8 @@ class _Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        self.id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        # Ids tell requests apart and are no secret, so they need not come from the system, which takes its time.
+        self.id = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
         self.status = 0
         self._start = perf_counter()
         self._scope = scope
@@ -81,16 +91,10 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             docs = self._scope["path"].startswith("/docs")
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-ID"] = self.id
-            headers["X-Content-Type-Options"] = "nosniff"
-            headers["X-Frame-Options"] = "DENY"
-            headers["Referrer-Policy"] = "no-referrer"
-            headers["Content-Security-Policy"] = _OWN if docs else _NOTHING
-            if not docs:
-                headers["Cache-Control"] = "no-store"
+            headers = [*message["headers"], (b"x-request-id", self.id.encode()), *(_DOCS if docs else _ANSWERS)]
             if self._close:
-                headers["Connection"] = "close"
+                headers.append((b"connection", b"close"))
+            message["headers"] = headers
         await self._send(message)
 
     def log(self) -> None:

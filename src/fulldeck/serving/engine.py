@@ -24,6 +24,7 @@ from fulldeck.serving.problems import Problem, bad_file, bad_files
 from fulldeck.serving.queue import Queue
 from fulldeck.serving.schemas import BadFile
 from fulldeck.serving.settings import Settings
+from fulldeck.serving.threads import all_done
 
 logger = logging.getLogger(__name__)
 
@@ -198,30 +199,29 @@ class Engine:
         recognizer = self.ready()  # what serves now, which need not be what served before the wait
         size = min(CHUNK, math.ceil(len(uploads) / self._settings.workers))
         jobs = [_Job(start, uploads[start : start + size]) for start in range(0, len(uploads), size)]
-        loop = asyncio.get_running_loop()
-        futures = [loop.run_in_executor(self._threads, work, recognizer, job) for job in jobs]
+        futures = [self._threads.submit(work, recognizer, job) for job in jobs]
+        done = all_done(futures)
+        # A thread cannot be stopped inside a decoder. The place is not free before the thread is.
+        done.add_done_callback(lambda _: self.queue.leave())
         try:
-            await self._finish(jobs, futures)
+            await self._finish(jobs, done)
         finally:
-            # A thread cannot be stopped inside a decoder. The place is not free before the thread is.
             for job in jobs:
                 job.abandoned = True
-            asyncio.gather(*futures, return_exceptions=True).add_done_callback(lambda _: self.queue.leave())
         outcomes = [outcome for future in futures for outcome in future.result()]
         self._refuse(outcome for outcome in outcomes if isinstance(outcome, BadFile))
         return recognizer, [outcome for outcome in outcomes if not isinstance(outcome, BadFile)]
 
-    async def _finish(self, jobs: list[_Job], futures: list[asyncio.Future[list[_T | BadFile]]]) -> None:
+    async def _finish(self, jobs: list[_Job], done: asyncio.Future[None]) -> None:
         """Wait for all jobs.
 
         Raises:
             Problem: 422 decode-timeout, which names the files.
         """
         limit = self._settings.decode_seconds
-        pending = set(futures)
         wait = limit
-        while pending:
-            _, pending = await asyncio.wait(pending, timeout=wait)
+        while not done.done():
+            await asyncio.wait({done}, timeout=wait)
             decoding = [job.decoding for job in jobs if job.decoding is not None]
             ages = {index: perf_counter() - since for index, since in decoding}
             wait = max(limit - max(ages.values(), default=0.0), 0.001)

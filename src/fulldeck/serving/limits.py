@@ -14,6 +14,7 @@ from typing import Self
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect
 
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.problems import Problem
@@ -168,20 +169,27 @@ async def bounded_body(request: Request, max_bytes: int) -> AsyncIterator[bytes]
     Raises:
         Problem: 413 as soon as the body is larger than ``max_bytes``, whether it says so beforehand or not.
     """
-    problem = Problem(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        "body-too-large",
-        f"the body is larger than {max_bytes:,} bytes: send fewer or smaller images",
-    )
     stated = request.headers.get("content-length", "")
     if stated.isdecimal() and int(stated) > max_bytes:
-        raise problem
+        raise _too_large(max_bytes)
     received = 0
-    async for chunk in request.stream():
+    more = True
+    while more:
+        message = await request.receive()  # and not request.stream(), a second generator for each chunk to pass through
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
         received += len(chunk)
         if received > max_bytes:
-            raise problem
-        yield chunk
+            raise _too_large(max_bytes)
+        if chunk:
+            yield chunk
+
+
+def _too_large(max_bytes: int) -> Problem:
+    detail = f"the body is larger than {max_bytes:,} bytes: send fewer or smaller images"
+    return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", detail)
 
 
 async def read_uploads(request: Request, settings: Settings, share: Share) -> list[Upload]:

@@ -12,6 +12,8 @@ from fulldeck.inference.model_file import ModelInfo
 from fulldeck.inference.recognizer import Prediction
 from fulldeck.monitoring.prediction_log import PredictionLog
 
+_STAGES = ("read", "queue", "decode", "infer", "total")
+
 # From well under one small image's inference to a full request on a busy machine.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -46,13 +48,14 @@ class Metrics:
         self._requests = Counter(
             "fulldeck_requests", "Requests answered.", ("method", "route", "status"), registry=self.registry
         )
-        self._stages = Histogram(
+        stages = Histogram(
             "fulldeck_stage_seconds",
-            "Time of a request's stages: read, queue, decode, infer, total.",
+            f"Time of a request's stages: {', '.join(_STAGES)}.",
             ("stage",),
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self._stages = {stage: stages.labels(stage) for stage in _STAGES}
         self._predictions = Counter(
             "fulldeck_predictions", "Predictions by label, accepted or not.", ("label",), registry=self.registry
         )
@@ -115,7 +118,7 @@ class Metrics:
 
     def timed(self, stage: str, seconds: float) -> None:
         """Note how long a stage took."""
-        self._stages.labels(stage).observe(seconds)
+        self._stages[stage].observe(seconds)
 
     def predicted(self, predictions: list[Prediction]) -> None:
         """Count predictions."""

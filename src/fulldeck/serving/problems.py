@@ -85,6 +85,12 @@ def render(request_id: str | None, problem: Problem) -> JSONResponse:
     return JSONResponse(body.model_dump(), problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
 
 
+def refusal(request: Request, problem: Problem) -> JSONResponse:
+    """The response of a request that gets no answer, which is counted."""
+    request.app.state.metrics.problem(problem.code)
+    return render(request.state.request_id, problem)
+
+
 def install(app: FastAPI) -> None:
     """Make every refusal of ``app``, the framework's own too, a problem body."""
 
@@ -98,8 +104,7 @@ def install(app: FastAPI) -> None:
             faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             error = Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", faults)
         assert isinstance(error, Problem)  # noqa: S101  (these three are all that are installed below)
-        request.app.state.metrics.problem(error.code)
-        return render(request.state.request_id, error)
+        return refusal(request, error)
 
     for kind in (Problem, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, on_problem)

@@ -1,6 +1,7 @@
 """Where requests wait for their turn at the threads: a bounded number of them, for a bounded time, and never alone."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
@@ -21,16 +22,21 @@ class Queue:
     """
 
     def __init__(self, places: int, max_waiting: int, seconds: float, metrics: Metrics) -> None:
-        self.waiting = 0
-        self._places = asyncio.Semaphore(places)
+        self._free = places
+        self._line: deque[asyncio.Future[None]] = deque()
         self._max_waiting = max_waiting
         self._seconds = seconds
         self._metrics = metrics
 
     @property
+    def waiting(self) -> int:
+        """So many wait."""
+        return len(self._line)
+
+    @property
     def busy(self) -> bool:
         """Whether every place is taken."""
-        return self._places.locked()
+        return not self._free
 
     def check(self) -> None:
         """Turn a request away at once where it would find the line full.
@@ -52,33 +58,47 @@ class Queue:
             ClientDisconnect: the client left; nothing is to be done for it any more.
         """
         if not self.busy:
-            await self._places.acquire()
+            self._free -= 1
             return
         self.check()
-        self.waiting += 1
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
+        self._line.append(turn)
         self._metrics.queued.set(self.waiting)
-        turn = asyncio.ensure_future(self._places.acquire())
+        late = loop.call_later(self._seconds, self._send_away, turn)
         leaving = asyncio.ensure_future(gone())
+        leaving.add_done_callback(lambda _: self._has_left(turn, leaving))
         try:
-            done, _ = await asyncio.wait({turn, leaving}, timeout=self._seconds, return_when=asyncio.FIRST_COMPLETED)
+            await turn
         except asyncio.CancelledError:
-            if not turn.cancel():
+            if not turn.cancelled() and turn.exception() is None:  # it was given a place at the same moment
                 self.leave()
             raise
         finally:
-            self.waiting -= 1
-            self._metrics.queued.set(self.waiting)
+            late.cancel()
             leaving.cancel()
-        if turn in done:
-            return
-        turn.cancel()
-        if leaving in done:
-            raise ClientDisconnect
-        raise self._shed("queue-timeout", f"no turn came within {self._seconds:g} seconds: try again in a second")
+            if turn in self._line:
+                self._line.remove(turn)
+            self._metrics.queued.set(self.waiting)
 
     def leave(self) -> None:
-        """Give the place back."""
-        self._places.release()
+        """Give the place back: to the first in the line, if there is one."""
+        while self._line:
+            turn = self._line.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+    def _send_away(self, turn: asyncio.Future[None]) -> None:
+        if not turn.done():
+            detail = f"no turn came within {self._seconds:g} seconds: try again in a second"
+            turn.set_exception(self._shed("queue-timeout", detail))
+
+    @staticmethod
+    def _has_left(turn: asyncio.Future[None], leaving: asyncio.Future[object]) -> None:
+        if not leaving.cancelled() and not turn.done():
+            turn.set_exception(leaving.exception() or ClientDisconnect())
 
     def _shed(self, code: str, detail: str) -> Problem:
         self._metrics.shed(code)

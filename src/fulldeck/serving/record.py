@@ -10,6 +10,7 @@ from fulldeck.monitoring.prediction_log import PredictionLog
 from fulldeck.serving.engine import Answer
 from fulldeck.serving.limits import Upload
 from fulldeck.serving.settings import Settings
+from fulldeck.serving.threads import all_done
 
 KEEP_SECONDS = 0.25
 """An answer waits until its entries will outlive this process, which takes a fraction of a millisecond. On a disk that
@@ -66,4 +67,4 @@ class Recorder:
             )
             for position, (upload, prediction, observation) in enumerate(parts)
         ]
-        await asyncio.wait({asyncio.wrap_future(self.log.keep(entries))}, timeout=KEEP_SECONDS)
+        await asyncio.wait({all_done([self.log.keep(entries)])}, timeout=KEEP_SECONDS)

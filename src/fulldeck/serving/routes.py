@@ -1,25 +1,21 @@
 """What can be asked of the service."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from importlib.resources import files
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
-from starlette.types import Receive
 
 from fulldeck import __version__
 from fulldeck.inference.model_file import ModelInfo
 from fulldeck.inference.recognizer import Prediction
-from fulldeck.serving.access import Rates, authenticated, within_rate
+from fulldeck.serving.access import authenticated
+from fulldeck.serving.asking import Asking, sent
 from fulldeck.serving.engine import Engine
-from fulldeck.serving.limits import Memory, Share, Upload, read_uploads
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.problems import Problem, documented
-from fulldeck.serving.record import Recorder
 from fulldeck.serving.schemas import (
     Alternative,
     CardInPhoto,
@@ -33,9 +29,10 @@ from fulldeck.serving.schemas import (
     ServedModel,
     Service,
 )
-from fulldeck.serving.settings import Settings
 
 router = APIRouter()
+images = APIRouter()
+"""What :class:`fulldeck.serving.direct.DirectRoutes` answers."""
 
 _LINKS = {
     "classify": "/classify/",
@@ -75,17 +72,23 @@ _REQUEST_BODY: dict[str, Any] = {
 }
 
 
+# As FastAPI derives it for /metrics from its dependency on a key.
+_ASKS_FOR_A_KEY: dict[str, Any] = {"security": [{"HTTPBearer": []}, {"APIKeyHeader": []}]}
+
+
 def _described(path: str) -> dict[str, Any]:
     """The body's forms, and commands that send one to a path."""
     samples = (
         ("Several images", "-F files=@example.jpg -F files=@example.jpg"),
         ("One image as the body", "-H 'Content-Type: image/jpeg' --data-binary @example.jpg"),
     )
-    return _REQUEST_BODY | {
+    return {
+        **_REQUEST_BODY,
+        **_ASKS_FOR_A_KEY,
         "x-codeSamples": [
             {"lang": "Shell", "label": label, "source": f"curl {options} http://127.0.0.1:8000{path}"}
             for label, options in samples
-        ]
+        ],
     }
 
 
@@ -128,43 +131,19 @@ _LOCATION = _example(
 _PROBLEMS = documented(400, 401, 408, 413, 415, 422, 429, 503, 504)
 
 
-def _engine(request: Request) -> Engine:
+async def _engine(request: Request) -> Engine:
     engine: Engine = request.app.state.engine
     return engine
 
 
-def _metrics(request: Request) -> Metrics:
+async def _metrics(request: Request) -> Metrics:
     metrics: Metrics = request.app.state.metrics
     return metrics
 
 
-def _settings(request: Request) -> Settings:
-    settings: Settings = request.app.state.settings
-    return settings
-
-
-def _memory(request: Request) -> Memory:
-    memory: Memory = request.app.state.memory
-    return memory
-
-
-def _rates(request: Request) -> Rates:
-    rates: Rates = request.app.state.rates
-    return rates
-
-
-def _recorder(request: Request) -> Recorder | None:
-    recorder: Recorder | None = request.app.state.recorder
-    return recorder
-
-
+# Not plain functions, which FastAPI would each call in a thread.
 TheEngine = Annotated[Engine, Depends(_engine)]
 TheMetrics = Annotated[Metrics, Depends(_metrics)]
-TheSettings = Annotated[Settings, Depends(_settings)]
-TheMemory = Annotated[Memory, Depends(_memory)]
-TheRates = Annotated[Rates, Depends(_rates)]
-TheRecorder = Annotated[Recorder | None, Depends(_recorder)]
-TheKey = Annotated[str | None, Depends(within_rate)]
 
 
 @router.get("/", tags=["about"])
@@ -192,62 +171,15 @@ async def about(engine: TheEngine) -> Service:
     )
 
 
-_T = TypeVar("_T")
-
-
-class _Asking:
-    """What a request with images needs, whatever it asks: its body is read and it is answered under the same limits."""
-
-    def __init__(
-        self,
-        request: Request,
-        *,
-        key: TheKey,
-        engine: TheEngine,
-        metrics: TheMetrics,
-        settings: TheSettings,
-        memory: TheMemory,
-        rates: TheRates,
-    ) -> None:
-        self.key = key
-        self.engine = engine
-        self.id: str = request.state.request_id
-        self._request = request
-        self._metrics = metrics
-        self._settings = settings
-        self._memory = memory
-        self._rates = rates
-
-    async def answered(self, ask: Callable[[list[Upload], Receive], Awaitable[_T]]) -> tuple[list[Upload], _T]:
-        """Read the images and ask the engine; the files, and its answer.
-
-        Raises:
-            Problem: a file or the request cannot be used, or there is no room or time for it.
-        """
-        with self._metrics.in_flight.track_inprogress(), self._metrics.stage("total"):
-            # Before the body is read, as there would be no use in sending it.
-            self.engine.ready()
-            self.engine.queue.check()
-            try:
-                async with asyncio.timeout(self._settings.request_seconds):
-                    with Share(self._memory) as share:
-                        with self._metrics.stage("read"):
-                            uploads = await read_uploads(self._request, self._settings, share)
-                        self._metrics.received(len(upload.data) for upload in uploads)
-                        if self.key is not None:
-                            self._rates.take(self.key, len(uploads))
-                        return uploads, await ask(uploads, self._request.receive)
-            except TimeoutError:
-                self._metrics.shed("request-timeout")
-                detail = f"the request was not answered within {self._settings.request_seconds:g} seconds"
-                raise Problem(HTTPStatus.GATEWAY_TIMEOUT, "request-timeout", detail) from None
-
-
-@router.post(
-    "/classify/", tags=["cards"], openapi_extra=_described("/classify/"), responses=_CLASSIFICATION | _PROBLEMS
+@images.post(
+    "/classify/",
+    tags=["cards"],
+    response_model=Classification,
+    openapi_extra=_described("/classify/"),
+    responses=_CLASSIFICATION | _PROBLEMS,
 )
-@router.post("/classify", include_in_schema=False)
-async def classify(asking: Annotated[_Asking, Depends()], recorder: TheRecorder) -> Classification:
+@images.post("/classify", include_in_schema=False)
+async def classify(request: Request) -> Response:
     """Name the card on each image: several as `multipart/form-data`, or one as the body itself.
 
     `curl -F files=@one.jpg -F files=@two.png http://127.0.0.1:8000/classify/`
@@ -259,22 +191,31 @@ async def classify(asking: Annotated[_Asking, Depends()], recorder: TheRecorder)
     All files are answered, in their order, or none: if one cannot be used, the status is 4xx and `errors` names each
     such file. Where their faults differ, the status is 422 and each entry has its own.
     """
+    asking = Asking(request)
     uploads, answered = await asking.answered(asking.engine.classify)
-    if recorder is not None:
-        await recorder.record(asking.id, asking.key, uploads, answered)
-    return Classification(
-        model=_name(answered.model),
-        request_id=asking.id,
-        predictions=[
-            FilePrediction(file=upload.name, **_fields(prediction))
-            for upload, prediction in zip(uploads, answered.predictions, strict=True)
-        ],
+    if asking.recorder is not None:
+        await asking.recorder.record(asking.id, asking.key, uploads, answered)
+    return sent(
+        Classification(
+            model=_name(answered.model),
+            request_id=asking.id,
+            predictions=[
+                FilePrediction(file=upload.name, **_fields(prediction))
+                for upload, prediction in zip(uploads, answered.predictions, strict=True)
+            ],
+        )
     )
 
 
-@router.post("/locate/", tags=["cards"], openapi_extra=_described("/locate/"), responses=_LOCATION | _PROBLEMS)
-@router.post("/locate", include_in_schema=False)
-async def locate(asking: Annotated[_Asking, Depends()]) -> Location:
+@images.post(
+    "/locate/",
+    tags=["cards"],
+    response_model=Location,
+    openapi_extra=_described("/locate/"),
+    responses=_LOCATION | _PROBLEMS,
+)
+@images.post("/locate", include_in_schema=False)
+async def locate(request: Request) -> Response:
     """Find and name every card on each image: several as `multipart/form-data`, or one as the body itself.
 
     `curl -F files=@table.jpg http://127.0.0.1:8000/locate/`
@@ -284,21 +225,24 @@ async def locate(asking: Annotated[_Asking, Depends()]) -> Location:
 
     All files are answered, in their order, or none, as with `/classify/`.
     """
+    asking = Asking(request)
     uploads, (model, located) = await asking.answered(asking.engine.locate)
-    return Location(
-        model=_name(model),
-        request_id=asking.id,
-        images=[
-            FileCards(
-                file=upload.name,
-                width=photo.width,
-                height=photo.height,
-                cards=[
-                    CardInPhoto(corners=list(card.corners), visible=card.visible, **_fields(card)) for card in photo
-                ],
-            )
-            for upload, photo in zip(uploads, located, strict=True)
-        ],
+    return sent(
+        Location(
+            model=_name(model),
+            request_id=asking.id,
+            images=[
+                FileCards(
+                    file=upload.name,
+                    width=photo.width,
+                    height=photo.height,
+                    cards=[
+                        CardInPhoto(corners=list(card.corners), visible=card.visible, **_fields(card)) for card in photo
+                    ],
+                )
+                for upload, photo in zip(uploads, located, strict=True)
+            ],
+        )
     )
 
 

@@ -1,0 +1,74 @@
+"""What every request with images goes through, whatever it asks: its key, its limits, its body, its turn, its time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, TypeVar
+
+from fastapi import Request, Response
+from pydantic import BaseModel
+from starlette.types import Receive
+
+from fulldeck.serving.access import Rates, within_rate
+from fulldeck.serving.limits import Memory, Share, Upload, read_uploads
+from fulldeck.serving.problems import Problem
+
+if TYPE_CHECKING:
+    from fulldeck.serving.engine import Engine
+    from fulldeck.serving.metrics import Metrics
+    from fulldeck.serving.record import Recorder
+    from fulldeck.serving.settings import Settings
+
+T = TypeVar("T")
+
+
+class Asking:
+    """A request with images, of somebody who may ask.
+
+    Args:
+        request: the request, of which nothing has been read.
+
+    Raises:
+        Problem: 401 or 429; whoever it is may not ask, or not now.
+    """
+
+    def __init__(self, request: Request) -> None:
+        state = request.app.state
+        self.key = within_rate(request)
+        self.engine: Engine = state.engine
+        self.recorder: Recorder | None = state.recorder
+        self.id: str = request.state.request_id
+        self._request = request
+        self._metrics: Metrics = state.metrics
+        self._settings: Settings = state.settings
+        self._memory: Memory = state.memory
+        self._rates: Rates = state.rates
+
+    async def answered(self, ask: Callable[[list[Upload], Receive], Awaitable[T]]) -> tuple[list[Upload], T]:
+        """Read the images and ask the engine; the files, and its answer.
+
+        Raises:
+            Problem: a file or the request cannot be used, or there is no room or time for it.
+        """
+        with self._metrics.in_flight.track_inprogress(), self._metrics.stage("total"):
+            # Before the body is read, as there would be no use in sending it.
+            self.engine.ready()
+            self.engine.queue.check()
+            try:
+                async with asyncio.timeout(self._settings.request_seconds):
+                    with Share(self._memory) as share:
+                        with self._metrics.stage("read"):
+                            uploads = await read_uploads(self._request, self._settings, share)
+                        self._metrics.received(len(upload.data) for upload in uploads)
+                        if self.key is not None:
+                            self._rates.take(self.key, len(uploads))
+                        return uploads, await ask(uploads, self._request.receive)
+            except TimeoutError:
+                self._metrics.shed("request-timeout")
+                detail = f"the request was not answered within {self._settings.request_seconds:g} seconds"
+                raise Problem(HTTPStatus.GATEWAY_TIMEOUT, "request-timeout", detail) from None
+
+
+def sent(answer: BaseModel) -> Response:
+    """An answer's response."""
+    return Response(answer.__pydantic_serializer__.to_json(answer), media_type="application/json")

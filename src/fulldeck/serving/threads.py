@@ -1,0 +1,33 @@
+"""Waits in the event loop for work in threads, at the price of one wake-up.
+
+``asyncio.wrap_future`` and what stands on it copy each result and each cancellation to and fro between two futures.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
+
+
+def all_done(futures: Sequence[Future[Any]]) -> asyncio.Future[None]:
+    """What is done when all of these are, however they end: their results and errors stay with them.
+
+    To cancel it does nothing to them.
+    """
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+    left = len(futures)
+
+    def one_is() -> None:
+        nonlocal left
+        left -= 1
+        if not left and not done.done():
+            done.set_result(None)
+
+    def tell(_: Future[Any]) -> None:
+        if not loop.is_closed():  # the service has ended meanwhile
+            loop.call_soon_threadsafe(one_is)
+
+    for future in futures:
+        future.add_done_callback(tell)
+    return done
