@@ -23,6 +23,9 @@ Answered = Callable[[int, float], None]
 CUT_OFF = 0
 """The status of a request whose connection was closed before it was answered."""
 
+CONNECTIONS = 64
+"""So many paced requests can be under way; one that is due when all are waits, and is charged for that."""
+
 BOUNDARY = "fulldeck-bench"
 T = TypeVar("T")
 
@@ -98,7 +101,7 @@ class _Connection(asyncio.Protocol):
             self._end = 0
             self._tell(status)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio's signature)
         self.open = False
         self._tell(CUT_OFF)
 
@@ -160,7 +163,7 @@ async def _closed(url: str, request: bytes, connections: int, seconds: float) ->
     return outcome
 
 
-def paced(url: str, request: bytes, rate: float, seconds: float, connections: int = 64, seed: int = 0) -> Outcome:
+def paced(url: str, request: bytes, rate: float, seconds: float, seed: int = 0) -> Outcome:
     """Send requests at random moments (a Poisson process), this many a second on average, whatever comes of them.
 
     Args:
@@ -168,70 +171,72 @@ def paced(url: str, request: bytes, rate: float, seconds: float, connections: in
         request: the bytes to send.
         rate: requests a second.
         seconds: for how long.
-        connections: so many requests can be under way; one that is due when all are waits for one of them.
         seed: of the moments.
     """
-    return _run(_paced(url, request, rate, seconds, connections, seed))
+    return _run(_Paced(url, request, rate, seconds).sent(random.Random(seed)))
 
 
-async def _paced(url: str, request: bytes, rate: float, seconds: float, connections: int, seed: int) -> Outcome:
-    loop = asyncio.get_running_loop()
-    outcome = Outcome(seconds=seconds)
-    chance = random.Random(seed)
-    free = [await _connect(url) for _ in range(connections)]
-    due: deque[float] = deque()
-    under_way = 0
-    opening: set[asyncio.Task[None]] = set()
-    over = loop.create_future()
-    begin = perf_counter()
-    end = begin + seconds
-    before = _processor()
+class _Paced:
+    """Requests at moments that do not depend on their answers."""
 
-    def send(connection: _Connection, moment: float) -> None:
-        nonlocal under_way
-        under_way += 1
+    def __init__(self, url: str, request: bytes, rate: float, seconds: float) -> None:
+        self._url = url
+        self._request = request
+        self._rate = rate
+        self._outcome = Outcome(seconds=seconds)
+        self._free: list[_Connection] = []
+        self._due: deque[float] = deque()
+        self._under_way = 0
+        self._opening: set[asyncio.Task[None]] = set()
+
+    async def sent(self, chance: random.Random) -> Outcome:
+        """Send them all, and wait for every answer."""
+        for _ in range(CONNECTIONS):
+            await self._open()
+        before = _processor()
+        begin = moment = perf_counter()
+        end = begin + self._outcome.seconds
+        while (moment := moment + chance.expovariate(self._rate)) < end:
+            if (wait := moment - perf_counter()) > 0:
+                await asyncio.sleep(wait)
+            self._send(moment)
+        await asyncio.sleep(max(0.0, end - perf_counter()))
+        self._outcome.processor = _processor() - before
+        while self._due or self._under_way:
+            await asyncio.sleep(0.01)
+        for connection in self._free:
+            connection.close()
+        return self._outcome
+
+    def _send(self, moment: float) -> None:
+        """Send what is due since a moment, or let it wait for a connection."""
+        while self._free and not self._free[-1].open:
+            self._free.pop()
+        if not self._free:
+            self._due.append(moment)
+            return
+        connection = self._free.pop()
+        self._under_way += 1
 
         def answered(status: int, now: float) -> None:
-            nonlocal under_way
-            under_way -= 1
-            outcome.note(status, now - moment)
+            self._under_way -= 1
+            self._outcome.note(status, now - moment)
             if connection.open:
-                use(connection)
+                self._use(connection)
             else:
-                task = asyncio.create_task(reopen())
-                opening.add(task)
-                task.add_done_callback(opening.discard)
-            if not due and not under_way and now >= end and not over.done():
-                over.set_result(None)
+                task = asyncio.create_task(self._open())
+                self._opening.add(task)
+                task.add_done_callback(self._opening.discard)
 
-        connection.ask(request, answered)
+        connection.ask(self._request, answered)
 
-    async def reopen() -> None:
-        use(await _connect(url))
+    async def _open(self) -> None:
+        self._use(await _connect(self._url))
 
-    def use(connection: _Connection) -> None:
-        if due:
-            send(connection, due.popleft())
-        else:
-            free.append(connection)
-
-    moment = begin
-    while (moment := moment + chance.expovariate(rate)) < end:
-        if (wait := moment - perf_counter()) > 0:
-            await asyncio.sleep(wait)
-        while free and not free[-1].open:
-            free.pop()
-        if free:
-            send(free.pop(), moment)
-        else:
-            due.append(moment)
-    await asyncio.sleep(max(0.0, end - perf_counter()))
-    outcome.processor = _processor() - before
-    if due or under_way:
-        await over
-    for connection in free:
-        connection.close()
-    return outcome
+    def _use(self, connection: _Connection) -> None:
+        self._free.append(connection)
+        if self._due:
+            self._send(self._due.popleft())
 
 
 def _run(load: Coroutine[Any, Any, T]) -> T:

@@ -9,14 +9,13 @@ machine (the others are stopped by a signal meanwhile), together with the load g
 service runs as it does by default, its prediction log included.
 
 *Unavoidable* is what a request needs of the bare processes and of the bare server, one after the other: the ratio is
-requests/s times (1/bare + 1/handler). Needs `uv sync --group bench`. Exits with 1 if a target is missed.
+requests/s times (1/bare + 1/handler). Needs `uv sync --group peers`. Exits with 1 if a target is missed.
 """
 
 import argparse
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import statistics
@@ -24,8 +23,8 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -33,10 +32,9 @@ from importlib.resources import files
 from itertools import product
 from pathlib import Path
 
-from load import Outcome, closed, form_request, image_request, paced
-
 from fulldeck.inference.classifier import available_cores
 from fulldeck.inference.model_file import champion_path
+from load import Outcome, closed, form_request, image_request, paced
 
 PEERS = Path(__file__).parent / "peers"
 CONNECTIONS = 8
@@ -123,7 +121,9 @@ class Bare:
     """Processes that decode and infer, one a core."""
 
     def __init__(self, model: Path, jpeg: Path, count: int) -> None:
-        self.processes = [Process([sys.executable, str(PEERS / "bare.py"), str(model), str(jpeg)]) for _ in range(count)]
+        self.processes = [
+            Process([sys.executable, str(PEERS / "bare.py"), str(model), str(jpeg)]) for _ in range(count)
+        ]
         for process in self.processes:
             process.line()
 
@@ -210,7 +210,7 @@ def resnet18(path: Path) -> None:
     import torch  # noqa: PLC0415
 
     network = timm.create_model("resnet18", pretrained=False).eval()
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings(action="ignore"):  # of its better way, which takes longer
         torch.onnx.export(
             network,
             (torch.zeros(1, 3, 224, 224),),
@@ -313,7 +313,11 @@ def main() -> int:
     cores = available_cores()
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        jpeg = options.image.read_bytes() if options.image else files("fulldeck.serving").joinpath("example.jpg").read_bytes()
+        jpeg = (
+            options.image.read_bytes()
+            if options.image
+            else files("fulldeck.serving").joinpath("example.jpg").read_bytes()
+        )
         (folder / "card.jpg").write_bytes(jpeg)
         one = image_request("/classify/", jpeg)
         form = form_request("/classify/", [jpeg])

@@ -1,6 +1,6 @@
 """The server that fulldeck runs on, with a handler that reads a request's body and answers, and does nothing else.
 
-    python benchmarks/peers/handler.py PORT
+python benchmarks/peers/handler.py PORT
 """
 
 import sys

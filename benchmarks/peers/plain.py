@@ -1,6 +1,6 @@
 """What a plain project serves: FastAPI, Pillow and ONNX Runtime, with ResNet-18 at 224 pixels in float32.
 
-    python benchmarks/peers/plain.py MODEL PORT
+python benchmarks/peers/plain.py MODEL PORT
 """
 
 import io
