@@ -21,7 +21,7 @@ REQUIREMENTS = {
     ),
     "requirements_dev.txt": (
         "# What a contributor needs: every extra (training, page, cloud, docs) and the tools that check the code.",
-        "--all-extras --all-groups",
+        "--all-extras --all-groups --no-group peers",
     ),
 }
 BENCHMARKS = ("cli", "inference", "tracking", "training", "serving_start")

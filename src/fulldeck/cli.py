@@ -47,6 +47,7 @@ _EXTRAS = {
     "jinja2": "train",
     "kagglehub": "train",
     "lightning": "train",
+    "locust": "bench",
     "matplotlib": "train",
     "mlflow": "tracking",
     "pydantic": "registry",
@@ -598,6 +599,47 @@ def serve(*, host: str, port: int, model: str | None, keys_file: Path | None, ac
     from fulldeck.serving.server import run
 
     run(host, port, loading, model=model, access=access, keys_file=keys_file, log_format=log_format)
+
+
+@main.group()
+def bench() -> None:
+    """Put a load on what fulldeck serves, and measure."""
+
+
+@bench.command("serve")
+@click.option("--url", default=None, help="The service to ask; without it one is started, and ended afterwards.")
+@click.option("--model", default=None, help="What the one that is started serves, in place of the champion.")
+@click.option("--users", type=click.IntRange(min=1), default=8, help="How many ask at a time.")
+@click.option("--seconds", type=click.IntRange(min=1), default=20, help="For how long.")
+@click.option("--pause", type=click.FloatRange(min=0), default=0.0, help="Seconds between two questions of a user.")
+@click.option("--images", type=PATH, default=None, help="A folder with JPEGs to send, in place of the example.")
+@click.option("--key", envvar="FULLDECK_KEY", default=None, show_envvar=True, help="The key that it may ask for.")
+def bench_serve(
+    *,
+    url: str | None,
+    model: str | None,
+    users: int,
+    seconds: int,
+    pause: float,
+    images: Path | None,
+    key: str | None,
+) -> None:
+    """Let users ask a service for a while: requests a second, how long they took, and what failed.
+
+    They send one picture or several, to be named or searched, now and then something that is no image, and ask for
+    its health. Exits with 1 if a request failed but for being turned away (429, 503).
+    """
+    from contextlib import nullcontext
+
+    from fulldeck.bench.serve import load, service
+
+    if url is not None and model is not None:
+        raise click.UsageError("--url asks the model that serves there: leave out --model")
+    with nullcontext(url) if url is not None else service(model) as address:
+        report = load(address, users=users, seconds=seconds, images=images, pause=pause, key=key)
+    click.echo(report)
+    if report.faults:
+        raise SystemExit(1)
 
 
 @main.group()
