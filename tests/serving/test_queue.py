@@ -12,8 +12,8 @@ async def stays() -> None:
     await asyncio.Event().wait()
 
 
-def queue(places: int = 1, max_waiting: int = 2, seconds: float = 20.0) -> Queue:
-    return Queue(places, max_waiting, seconds, Metrics())
+def queue(places: int = 1, max_waiting: int = 2, short: int = 2, seconds: float = 20.0) -> Queue:
+    return Queue(places, max_waiting, short, seconds, Metrics())
 
 
 async def settle() -> None:
@@ -55,6 +55,31 @@ def test_who_finds_the_line_full_is_turned_away_at_once():
         line.leave()
         await asyncio.gather(*waiting)
         line.check()
+
+    asyncio.run(asyncio.wait_for(scenario(), 5))
+
+
+def test_a_line_that_was_full_is_short_until_nobody_waits():
+    async def scenario() -> None:
+        line = queue(max_waiting=4, short=1)
+        await line.enter(stays)
+        waiting = [asyncio.ensure_future(line.enter(stays)) for _ in range(4)]
+        await settle()
+        for left in (4, 3, 2, 1):
+            assert line.waiting == left
+            with pytest.raises(Problem):
+                line.check()
+            line.leave()
+            await settle()
+        line.check()  # nobody waits, so one may
+        line.leave()
+        await asyncio.gather(*waiting)
+        await line.enter(stays)
+        again = [asyncio.ensure_future(line.enter(stays)) for _ in range(4)]
+        await settle()
+        assert line.waiting == 4  # a long one again
+        for one in again:
+            one.cancel()
 
     asyncio.run(asyncio.wait_for(scenario(), 5))
 

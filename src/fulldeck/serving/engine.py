@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 PLACES_PER_WORKER = 2
 """So many requests a thread are past the queue, so that a thread that is done finds the next one's images ready."""
 
+WAITING_PER_WORKER = 6
+"""So many requests a thread may wait while more come than can be done: the last of them waits for some eight images."""
+
 
 class _Job:
     """Some of a request's files, for one thread.
@@ -83,7 +86,13 @@ class Engine:
         self.settled = asyncio.Event()
         self.draining = False
         self._reloading = asyncio.Lock()
-        self.queue = Queue(settings.workers * PLACES_PER_WORKER, settings.max_queue, settings.queue_seconds, metrics)
+        self.queue = Queue(
+            places=settings.workers * PLACES_PER_WORKER,
+            max_waiting=settings.max_queue,
+            short=settings.workers * WAITING_PER_WORKER,
+            seconds=settings.queue_seconds,
+            metrics=metrics,
+        )
         self._settings = settings
         self._metrics = metrics
         self._observing = observing

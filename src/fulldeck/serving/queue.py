@@ -14,15 +14,21 @@ from fulldeck.serving.problems import Problem
 class Queue:
     """A number of places, and a line before them: first come, first served.
 
+    A line that was full once stays short until it has been worked off. So a burst, or clients who each wait for their
+    answers, find a long one; but where more keeps coming than can be done, all would only wait longer for it.
+
     Args:
         places: so many may work at once.
         max_waiting: so many may wait for that.
+        short: so many may wait after the line was full, until nobody does.
         seconds: how long one waits at most.
         metrics: where the waiting and the turned away are counted.
     """
 
-    def __init__(self, places: int, max_waiting: int, seconds: float, metrics: Metrics) -> None:
+    def __init__(self, places: int, max_waiting: int, short: int, seconds: float, metrics: Metrics) -> None:
         self._free = places
+        self._crowded = False
+        self._short = min(short, max_waiting)
         self._line: deque[asyncio.Future[None]] = deque()
         self._max_waiting = max_waiting
         self._seconds = seconds
@@ -44,7 +50,8 @@ class Queue:
         Raises:
             Problem: 503 queue-full.
         """
-        if self.busy and self.waiting >= self._max_waiting:
+        if self.busy and self.waiting >= (self._short if self._crowded else self._max_waiting):
+            self._crowded = True
             raise self._shed("queue-full", "the service has as much to do as it can hold: try again in a second")
 
     async def enter(self, gone: Callable[[], Awaitable[object]]) -> None:
@@ -88,6 +95,7 @@ class Queue:
             if not turn.done():
                 turn.set_result(None)
                 return
+        self._crowded = False
         self._free += 1
 
     def _send_away(self, turn: asyncio.Future[None]) -> None:

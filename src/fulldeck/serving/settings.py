@@ -15,11 +15,6 @@ Access = Literal["auto", "keys", "open"]
 LogFormat = Literal["text", "json"]
 
 
-QUEUE_PER_WORKER = 6
-"""So many requests a thread may wait, unless told otherwise. A longer line makes a thread answer no more of them, only
-later: with this one the last in it waits for some eight images. Who brings larger bursts can have a longer line."""
-
-
 def state_folder() -> Path:
     """Where the service keeps what it must remember: the XDG base directory for a program's state."""
     return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "fulldeck"
@@ -38,11 +33,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=32 * 2**20, ge=1, description="A request's body may have so many bytes.")
     max_files: int = Field(default=32, ge=1, description="A request may bring so many images.")
     max_pixels: int = Field(default=64_000_000, ge=1, le=MAX_PIXELS, description="An image may have so many pixels.")
-    max_queue: int = Field(
-        default_factory=lambda known: QUEUE_PER_WORKER * known.get("workers", 1),
-        ge=0,
-        description="So many requests may wait for a thread.",
-    )
+    max_queue: int = Field(default=64, ge=0, description="So many requests may wait for a thread.")
     max_pending_bytes: int = Field(default=256 * 2**20, ge=1, description="So much of all bodies may lie in memory.")
     max_header_bytes: int = Field(default=32 * 2**10, ge=256, description="A request's head may have so many bytes.")
     max_connections: int = Field(default=1000, ge=1, description="So many connections may be open.")
