@@ -280,10 +280,13 @@ def data_audit(
 @click.option("--resume", type=PATH, default=None, help="A run folder that was interrupted, to go on with.")
 @click.option("--from-run", default=None, metavar="RUN", help="A finished run (folder, or MLflow id) to make again.")
 @click.option("--profile", is_flag=True, help="Write a PyTorch profiler trace and a table of the costliest operators.")
-def train(overrides: tuple[str, ...], resume: Path | None, from_run: str | None, profile: bool) -> None:
+@click.option("--out", type=PATH, default=None, help="The run's folder, new or empty [default: a new one in runs/].")
+def train(
+    *, overrides: tuple[str, ...], resume: Path | None, from_run: str | None, profile: bool, out: Path | None
+) -> None:
     """Train a model. OVERRIDES are Hydra's: model=small data.folder=data/kaggle-cards trainer.max_epochs=3."""
     if from_run is not None:
-        if overrides or resume or profile:
+        if overrides or resume or profile or out:
             raise click.UsageError("--from-run makes a run again as it was: it goes with nothing else")
         from fulldeck.training.again import train_again
 
@@ -291,7 +294,9 @@ def train(overrides: tuple[str, ...], resume: Path | None, from_run: str | None,
         return
     from fulldeck.training.train import train as run_training
 
-    click.echo(run_training(list(overrides), resume=resume, profile=profile).summary())
+    if resume and out:
+        raise click.UsageError("--resume goes on in the run's own folder: leave out --out")
+    click.echo(run_training(list(overrides), resume=resume, profile=profile, out=out).summary())
 
 
 @main.command("train-locator")
@@ -373,6 +378,7 @@ def tracking(host: str, port: int) -> None:
     help="With --no-card: training images, to compare scores that need an embedding.",
 )
 @click.option("--locator", type=PATH, default=None, help="A locator file [default: locator.onnx beside the model].")
+@click.option("--json", "as_json", is_flag=True, help="Print the chief figures as one JSON object.")
 def evaluate(
     *,
     model: Path,
@@ -384,8 +390,11 @@ def evaluate(
     no_card: Path | None,
     reference: Path | None,
     locator: Path | None,
+    as_json: bool,
 ) -> None:
     """Measure MODEL (an .onnx file, a run folder, or "champion") on a labelled folder DATA."""
+    import json
+
     from rich.console import Console
 
     from fulldeck.training.evaluate import Trials
@@ -399,6 +408,9 @@ def evaluate(
     if locator and not (robustness or no_card):
         raise click.UsageError("--locator belongs to --robustness or --no-card")
     found = run_evaluation(model, folder, out, Trials(robustness, unseen, scenes, no_card, reference, locator))
+    if as_json:
+        click.echo(json.dumps(found.figures()))
+        return
     show(found.tables, Console())
     click.echo(found.summary())
 

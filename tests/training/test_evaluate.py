@@ -135,6 +135,19 @@ def test_summary_names_the_figures(measured):
     assert str(measured.out / "report.html") in text
 
 
+def test_the_chief_figures_for_programs(colour_model, colours, tmp_path):
+    done = CliRunner().invoke(
+        main, ["evaluate", str(colour_model), str(colours), "--out", str(tmp_path / "out"), "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    figures, written = json.loads(done.stdout), json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert figures["accuracy"] == written["accuracy"]["value"]
+    assert figures["ece"] == written["calibration"]["ece"]
+    assert {name: figures[name] for name in ("images", "macro_f1", "log_loss")} == {
+        name: written[name] for name in ("images", "macro_f1", "log_loss")
+    }
+
+
 def test_many_batches_keep_each_image_with_its_answer(colour_model, tmp_path):
     for number in range(75):
         label = list(COLOURS)[number % 3]

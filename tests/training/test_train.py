@@ -114,6 +114,20 @@ def test_the_figures_agree_with_each_other(trained):
     assert float(table[-1]["train/loss"]) < float(table[0]["train/loss"])
 
 
+def test_the_run_folder_can_be_named(tiny, tmp_path):
+    done = CliRunner().invoke(main, ["train", "--out", str(tmp_path / "mine"), *tiny(tmp_path, "trainer.max_epochs=1")])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "mine" / "metrics.json").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_named_run_folder_is_a_new_one(tiny, trained):
+    assert "holds something already" in refused(tiny("runs"), out=trained.folder)
+    done = CliRunner().invoke(main, ["train", "--out", "new", "--resume", str(trained.folder)])
+    assert done.exit_code == 2
+    assert "leave out --out" in done.output
+
+
 def test_the_summary_says_what_to_do_next(trained):
     text = trained.summary()
     assert f"fulldeck export {trained.folder}" in text

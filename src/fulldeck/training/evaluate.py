@@ -120,6 +120,21 @@ class Evaluation:
         """What was measured beside the folder itself; empty if nothing was."""
         return tables(self.robustness, self.no_card)
 
+    def figures(self) -> dict[str, float]:
+        """The chief figures by name, for programs that compare runs; all the others are in metrics.json."""
+        found = self.measures
+        return {
+            "images": found.images,
+            "accuracy": found.accuracy.value,
+            "top5": found.top5,
+            "macro_f1": found.macro_f1,
+            "log_loss": found.log_loss,
+            "brier": found.brier,
+            "ece": found.calibration.ece,
+            "coverage": found.selection.coverage,
+            "wrong_accepted": found.selection.wrong_accepted,
+        }
+
     def summary(self) -> str:
         """A few lines for the terminal."""
         found = self.measures

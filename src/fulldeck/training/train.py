@@ -88,7 +88,12 @@ class Run:
 
 
 def train(
-    overrides: list[str], *, resume: Path | None = None, profile: bool = False, watch: Sequence[Callback] = ()
+    overrides: list[str],
+    *,
+    resume: Path | None = None,
+    profile: bool = False,
+    out: Path | None = None,
+    watch: Sequence[Callback] = (),
 ) -> Run:
     """Train as the configuration says; with ``resume``, go on with an interrupted run as its own config says.
 
@@ -96,6 +101,7 @@ def train(
         overrides: Hydra's.
         resume: the folder of a run to go on with.
         profile: record where the time goes.
+        out: the run's folder, new or empty; by default one is named in the configuration's ``runs``.
         watch: further callbacks of Lightning's.
 
     Raises:
@@ -104,7 +110,7 @@ def train(
         KeyboardInterrupt: Ctrl-C; whatever epochs were finished can be resumed from.
     """
     if not resume:
-        return fit(compose_config(overrides), profile=profile, watch=watch)
+        return fit(compose_config(overrides), profile=profile, out=out, watch=watch)
     if overrides:
         msg = f"{resume} goes on as its own config.yaml says; leave out {' '.join(overrides)}, or start a new run"
         raise ConfigError(msg)
@@ -119,6 +125,7 @@ def fit(
     resume: Path | None = None,
     hashes: dict[str, str] | None = None,
     profile: bool = False,
+    out: Path | None = None,
     watch: Sequence[Callback] = (),
 ) -> Run:
     """Train as a whole configuration says.
@@ -128,6 +135,7 @@ def fit(
         resume: the folder of a run to go on with.
         hashes: of the images that it must be trained on, as in data.json.
         profile: record where the time goes.
+        out: the run's folder, new or empty; by default one is named in the configuration's ``runs``.
         watch: further callbacks of Lightning's.
 
     Raises:
@@ -136,7 +144,7 @@ def fit(
         KeyboardInterrupt: Ctrl-C.
     """
     started = time.monotonic()
-    folder = resume or new_run_folder(Path(config.runs), config.name)
+    folder = resume or run_folder(config, out)
     checkpoint = folder / "checkpoints" / "last.ckpt" if resume else None
     keep_memory()
     _quiet_lightning()
@@ -376,6 +384,20 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
         msg = f"{file} is no checkpoint of `fulldeck train`"
         raise ConfigError(msg)
     return found
+
+
+def run_folder(config: DictConfig, out: Path | None) -> Path:
+    """Say where a new run goes: into the folder that was asked for, or into one of its own in ``runs``.
+
+    Raises:
+        ConfigError: the folder that was asked for holds something.
+    """
+    if out is None:
+        return new_run_folder(Path(config.runs), config.name)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        msg = f"{out} holds something already; name a new folder for the run"
+        raise ConfigError(msg)
+    return out
 
 
 def new_run_folder(runs: Path, name: str) -> Path:
