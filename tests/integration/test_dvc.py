@@ -1,0 +1,182 @@
+"""The pipeline of dvc.yaml, run by DVC itself in a small repository of its own, and its remotes.
+
+The stages are the project's own; only params.yaml is another one: decks drawn on the spot, a network of a second.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip("dvc")
+
+ROOT = Path(__file__).parents[2]
+PROJECT = ("dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", "src/fulldeck")
+TINY = {
+    "fetch": {},
+    "render": {
+        "drawn": {"decks": 3, "per-card": 1, "seed": 5},
+        "decks": {"decks": 1, "per-card": 1, "seed": 1},
+        "unseen": {"decks": 1, "per-card": 1, "seed": 3},
+    },
+    "compose": {
+        "train": {"scenes": 2, "drawn": 1, "split": "train", "side": 320, "seed": 1},
+        "valid": {"scenes": 4, "drawn": 1, "split": "valid", "side": 320, "seed": 2},
+    },
+    "dataset": "data/drawn",
+    "audit": {"no-labels": True},
+    "train": {
+        "experiment": "quickstart",
+        "epochs": 1,
+        "seed": 0,
+        "overrides": "model=small model.backbone=test_efficientnet data.size=32 data.stored_size=32 "
+        "data.extra=[data/decks] trainer.accelerator=cpu trainer.precision=32-true",
+    },
+    "evaluate": {"valid": "data/drawn/valid", "unseen": "data/unseen/train"},
+}
+STAGES = {
+    *("render@drawn", "render@decks", "render@unseen", "compose@train", "compose@valid", "crops@train", "crops@valid"),
+    *("audit", "train", "export", "evaluate@valid", "evaluate@unseen"),
+}
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory) -> dict[str, str]:
+    """What programs run with: our own commands, one thread, and nothing of the user's settings of DVC or Git."""
+    home = tmp_path_factory.mktemp("home")
+    ours = Path(sys.executable).parent
+    return os.environ | {
+        "PATH": f"{ours}{os.pathsep}{os.environ['PATH']}",
+        "HOME": str(home),
+        "OMP_NUM_THREADS": "1",
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_GLOBAL_CONFIG_DIR": str(home),
+        "DVC_SYSTEM_CONFIG_DIR": str(home),
+        "DVC_SITE_CACHE_DIR": str(home / "site-cache"),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # the emulator knows no hierarchical buckets
+        "NO_GCE_CHECK": "true",
+    }
+
+
+@pytest.fixture(scope="module")
+def run(environment):
+    """``run(folder, "dvc", "repro")`` runs a program there and returns what it said on standard output."""
+
+    def call(folder: Path, *words: str) -> str:
+        done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def made(run, tmp_path_factory) -> Path:
+    """A repository whose pipeline has run once and is committed; do not change it, copy it."""
+    folder = tmp_path_factory.mktemp("made") / "project"
+    for name in PROJECT:
+        source, copy = ROOT / name, folder / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, copy)
+    (folder / "params.yaml").write_text(yaml.safe_dump(TINY))
+    run(folder, "git", "init", "--quiet")
+    assert stages_run(run(folder, "dvc", "repro")) == STAGES
+    run(folder, "git", "add", "--all")
+    identity = ("-c", "user.name=nobody", "-c", "user.email=nobody@example.org")
+    run(folder, "git", *identity, "commit", "--quiet", "--message", "made")
+    return folder
+
+
+@pytest.fixture
+def project(made, tmp_path) -> Path:
+    """A repository like ``made``, to be changed at will."""
+    return shutil.copytree(made, tmp_path / "project", symlinks=True)
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[tuple[str, str]]:
+    """Google Cloud Storage's emulator: the address of a bucket in it, and of the emulator."""
+    server = pytest.importorskip("gcp_storage_emulator.server").create_server("127.0.0.1", 0, in_memory=True)
+    gcsfs = pytest.importorskip("gcsfs")
+    server.start()
+    host, port = server._api._httpd.server_address
+    endpoint = f"http://{host}:{port}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+        patch.setenv("NO_GCE_CHECK", "true")
+        gcsfs.GCSFileSystem(token="anon", endpoint_url=endpoint, skip_instance_cache=True).mkdir("cards")
+    yield "gs://cards/dvc", endpoint
+    server.stop()
+
+
+def stages_run(said: str) -> set[str]:
+    """The stages that ``dvc repro`` says it ran."""
+    return set(re.findall(r"^Running stage '(.+)':", said, re.MULTILINE))
+
+
+def contents(*folders: Path) -> dict[str, bytes]:
+    """Every file below some folders, by name."""
+    files = [file for folder in folders for file in sorted(folder.rglob("*")) if file.is_file()]
+    return {str(file): file.read_bytes() for file in files}
+
+
+@pytest.mark.slow
+def test_what_the_pipeline_makes(made, run):
+    assert (made / "pipeline/model/model.onnx").is_file()
+    assert json.loads((made / "pipeline/audit/audit.json").read_text())["images"] == {"train": 106, "valid": 53}
+    (shown,) = json.loads(run(made, "dvc", "metrics", "show", "--json")).values()
+    figures = {name: file["data"] for name, file in shown["data"].items()}
+    assert set(figures) == {"pipeline/run/metrics.json", "pipeline/valid.json", "pipeline/unseen.json"}
+    assert figures["pipeline/valid.json"]["images"] == 53
+    assert 0 <= figures["pipeline/valid.json"]["accuracy"] <= 1
+    assert figures["pipeline/run/metrics.json"]["epochs"] == 1
+    run(made, "dvc", "plots", "show", "--out", str(made.parent / "plots"))
+    page = (made.parent / "plots/index.html").read_text()
+    assert "val/loss" in page
+    assert "confusion on valid" in page
+
+
+@pytest.mark.slow
+def test_only_what_changed_is_made_again_and_its_figures_are_compared(project, run):
+    assert stages_run(run(project, "dvc", "repro")) == set()
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["render"]["unseen"]["seed"] = 4
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    assert stages_run(run(project, "dvc", "repro")) == {"render@unseen", "evaluate@unseen"}
+    changes = json.loads(run(project, "dvc", "metrics", "diff", "--json"))
+    assert set(changes) == {"pipeline/unseen.json"}
+    loss = changes["pipeline/unseen.json"]["log_loss"]
+    assert loss["diff"] == pytest.approx(loss["new"] - loss["old"])
+    assert loss["diff"] != 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["gs", "folder"])
+def test_what_is_pushed_to_a_remote_can_be_pulled_elsewhere(project, run, bucket, tmp_path, kind):
+    address, endpoint = bucket
+    if kind == "gs":
+        run(project, "dvc", "remote", "add", "--default", "store", address)
+        run(project, "dvc", "remote", "modify", "--local", "store", "endpointurl", endpoint)
+        run(project, "dvc", "remote", "modify", "--local", "store", "allow_anonymous_login", "true")
+    else:
+        run(project, "dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
+    run(project, "dvc", "push", "--quiet")
+    before = contents(project / "data", project / "pipeline")
+    for folder in (".dvc/cache", "data", "pipeline"):
+        shutil.rmtree(project / folder)
+    run(project, "dvc", "pull", "--quiet")
+    after = contents(project / "data", project / "pipeline")
+    assert {name: before[name] for name in after} == after
+    assert any(name.endswith("model.onnx") for name in after)
+    assert stages_run(run(project, "dvc", "repro")) == set()
