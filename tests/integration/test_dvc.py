@@ -37,7 +37,7 @@ TINY = {
         "epochs": 1,
         "seed": 0,
         "overrides": "model=small model.backbone=test_efficientnet data.size=32 data.stored_size=32 "
-        "data.extra=[data/decks] trainer.accelerator=cpu trainer.precision=32-true",
+        "data.extra=[data/decks] trainer.accelerator=cpu trainer.precision=32-true logger=none",
     },
     "compress": {"precision": "float"},
     "evaluate": {"valid": "data/drawn/valid", "unseen": "data/unseen/train"},
