@@ -18,6 +18,7 @@ AT_LEAST = {
     "data.batch_size": 1,
     "data.holdout": 0,
     "model.prune": 0,
+    "model.freeze": 0,
     "model.distil_weight": 0,
     "model.distil_temperature": 0.1,
     "trainer.max_epochs": 1,

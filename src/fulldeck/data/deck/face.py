@@ -137,12 +137,15 @@ def _indices(canvas: Canvas, style: DeckStyle, rank: str, suit: str) -> None:
     edge = style.border.inset + (8 if style.border.double else 4) if style.border else 7
     x = max(index.x, wide / 2 + max(7, edge))
     middle = index.top + index.height / 2
-    if index.beside:
+    if index.across:
+        wide = index.pip * sign.shape[1] / sign.shape[0]
+        at = (WIDTH - max(index.x, wide / 2 + 8), middle)
+    elif index.beside:
         at = (x + wide / 2 + index.gap + index.pip / 2, middle)
     else:
         at = (x, index.top + index.height + index.gap + index.pip / 2)
-    corners = [(False, False), (True, True)] + ([(True, False), (False, True)] if index.corners == 4 else [])
-    for right, down in corners:
+    every = [(False, False), (True, True), (True, False), (False, True)]
+    for right, down in every[: index.corners]:
         for sheet, (px, py), height, wider in ((mask, (x, middle), index.height, stretch), (sign, at, index.pip, 1.0)):
             if height:
                 stamp(
@@ -173,10 +176,10 @@ def _number(canvas: Canvas, style: DeckStyle, rank: str, suit: str, rng: np.rand
                 at = WIDTH / 2 + x * field.x, HEIGHT / 2 + y * field.y
                 stamp(canvas, pip(suit, style.pips), at, field.pip, ink, turned=y > 0)
         case "single":
-            stamp(canvas, pip(suit, style.pips), (WIDTH / 2, HEIGHT / 2), field.pip, ink)
+            stamp(canvas, pip(suit, style.pips), (WIDTH / 2, HEIGHT / 2 + field.low), field.pip, ink)
         case "numeral":
             mask = _rank_mask(style.typeface, _corner(style, rank))
-            stamp(canvas, mask, (WIDTH / 2, HEIGHT / 2), field.pip * 1.5, ink)
+            stamp(canvas, mask, (WIDTH / 2, HEIGHT / 2 + field.low), field.pip * 1.5, ink)
         case "picture":
             picture(canvas.inside(53, 74, 144, 202, 100), style.courts.palette, rng)
     if field.frame:

@@ -33,8 +33,9 @@ class Index:
     pip: float = 26  # height of the small pip; 0 leaves it out
     gap: float = 6
     stretch: float = 1.0
-    corners: int = 2  # 2 (top left, bottom right) or 4
+    corners: int = 2  # 1 (top left), 2 (and bottom right) or 4
     beside: bool = False  # the pip stands right of the rank and not below it
+    across: bool = False  # the pip stands in the other corner of the same edge
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Field:
     x: float = 55  # from the middle to the outer columns
     y: float = 112  # from the middle to the outer rows
     frame: float = 0  # width of a line around the pips; 0 draws none
+    low: float = 0  # how far below the middle a single sign or numeral stands
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,34 @@ def deck_style(seed: int, index: int, name: str | None = None) -> DeckStyle:
     """
     name = name or base_style(seed, index)
     rng = generator(seed, 2, index)
-    return _settled(_BASES[name](_plain(rng, name), rng))
+    style = _BASES[name](_plain(rng, name), rng)
+    rng = generator(seed, 3, index)
+    return _settled(_across(style, rng) if chance(rng, _ACROSS) else style)
+
+
+_ACROSS = 0.12
+"""The share of decks of any base whose rank and suit stand apart, as card games on telephones have them."""
+
+
+def _across(style: DeckStyle, rng: np.random.Generator) -> DeckStyle:
+    """Rank in one corner and suit in the other, seldom repeated below, and often a large sign in the middle."""
+    height = between(rng, 50, 84)
+    index = Index(
+        x=between(rng, 28, 40),
+        top=between(rng, 12, 24),
+        height=height,
+        pip=height * between(rng, 0.6, 1.0),
+        stretch=between(rng, 0.8, 1.05),
+        corners=1 if chance(rng, 0.6) else 2,
+        across=True,
+    )
+    field = replace(style.field, pip=between(rng, 34, 42), x=between(rng, 30, 44), y=between(rng, 60, 80), frame=0)
+    if chance(rng, 0.6):
+        large = between(rng, 130, 210)
+        field = Field(kind=pick(rng, ("single", "single", "numeral")), pip=large, low=between(rng, 0, large * 0.4))
+        field = replace(field, pip=large * 0.7) if field.kind == "numeral" else field
+    courts = replace(style.courts, width=130, height=between(rng, 200, 230), frame=0, pip=0)
+    return replace(style, index=index, field=field, courts=courts, border=None)
 
 
 def _settled(style: DeckStyle) -> DeckStyle:
