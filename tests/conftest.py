@@ -14,6 +14,9 @@ from fulldeck.cards import LABELS
 from fulldeck.inference.model_file import METADATA_KEY, SCHEMA
 from fulldeck.inference.seal import seal
 
+# gcsfs reads it when it is imported, by whichever test comes first; `fulldeck.remote` says what for.
+os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+
 TINY_SIZE = 32
 NOBODY = 65534
 

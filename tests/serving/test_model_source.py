@@ -24,7 +24,6 @@ def bucket():
     server.start()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STORAGE_EMULATOR_HOST", "http://{}:{}".format(*server._api._httpd.server_address))
-        patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         patch.setenv("NO_GCE_CHECK", "true")
         gcsfs = pytest.importorskip("gcsfs")
         gcsfs.GCSFileSystem.clear_instance_cache()  # one that knows an emulator which is gone would wait for it

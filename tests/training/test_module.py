@@ -144,6 +144,23 @@ def test_it_learns():
     assert trainer.callback_metrics["train/loss"] < 0.5
 
 
+def test_what_is_frozen_stays_and_the_rest_learns():
+    module = make(freeze=1)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    fit(module, batches())
+    moved = {name for name, value in module.state_dict().items() if not torch.equal(value, before[name])}
+    frozen = ("network.conv_stem.", "network.bn1.", "network.blocks.0.")
+    assert moved
+    assert not [name for name in moved if name.startswith(frozen)]
+    assert {"network.blocks.1.0.conv_exp.weight", "network.classifier.weight"} <= moved
+
+
+@pytest.mark.parametrize(("backbone", "stages"), [("test_efficientnet", 99), ("test_vit", 1)])
+def test_no_more_is_frozen_than_there_is(backbone, stages):
+    with pytest.raises(ConfigError, match=f"model.freeze={stages}: {backbone} can keep"):
+        CardModule(backbone, LABELS, pretrained=False, freeze=stages)
+
+
 def test_an_unknown_backbone_is_refused():
     with pytest.raises(ConfigError, match="no network named"):
         CardModule("resnetto", LABELS)

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from fulldeck.errors import DataError
+from fulldeck.remote import open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -162,14 +163,11 @@ def _zip_reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> C
 def _download(address: str, target: Path) -> None:
     shown = public_address(address)
     try:
-        import fsspec  # type: ignore[import-untyped]  # noqa: PLC0415 - only remote sources need it
-
+        storage, path = open_storage(address)
         logger.info("downloading %s", shown)
-        if not logger.isEnabledFor(logging.DEBUG):  # it logs a stack trace of what it then raises, and more
-            logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
         console = Console(stderr=True)
         with (
-            fsspec.open(address, "rb") as remote,
+            storage.open(path, "rb") as remote,
             target.open("wb") as local,
             Progress(console=console, disable=not sys.stderr.isatty(), transient=True) as progress,
         ):

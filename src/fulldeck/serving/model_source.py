@@ -6,9 +6,7 @@ writes it). What is fetched or has a hash is copied first, so that what was chec
 """
 
 import hashlib
-import logging
 import math
-import os
 import shutil
 import tempfile
 import weakref
@@ -21,6 +19,7 @@ from urllib.parse import urlsplit
 from fulldeck.errors import ModelError
 from fulldeck.inference.model_file import locator_beside
 from fulldeck.inference.recognizer import Recognizer
+from fulldeck.remote import open_storage
 
 MAX_BYTES = 2**30
 """A model file above this is none of ours."""
@@ -76,13 +75,8 @@ def _remote(address: str) -> _Read:
     Raises:
         ModelError: nothing that is installed does.
     """
-    # Else gcsfs loads gRPC, to ask about kinds of buckets that make no difference to the reading of one file.
-    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     try:
-        from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # noqa: PLC0415  (an extra, and slow)
-
-        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it warns of what it then does without
-        system, _ = url_to_fs(address)
+        system, _ = open_storage(address)
         system.invalidate_cache()  # there may be another file by now
     except ImportError as error:
         hint = f"a model at {shown(address)} needs {error.name}: pip install 'fulldeck[cloud]'"

@@ -73,8 +73,8 @@ class CardModule(L.LightningModule):
         self.network: Any = network.to(memory_format=torch.channels_last) if channels_last else network
         self.prune(prune)
         self._frozen = _first_stages(self.network, freeze, backbone) if freeze else []
-        for parameter in (parameter for part in self._frozen for parameter in part.parameters()):
-            parameter.requires_grad_(requires_grad=False)
+        for part in self._frozen:
+            part.requires_grad_(False).eval()
         config: dict[str, Any] = self.network.pretrained_cfg
         self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config["std"]).view(1, 3, 1, 1), persistent=False)

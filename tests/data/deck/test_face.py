@@ -6,6 +6,7 @@ import pytest
 from fulldeck.cards import LABELS, Card, CardError
 from fulldeck.data.deck import card_mask, deck_style, draw_card, style_names
 from fulldeck.data.deck.stock import Stock
+from fulldeck.data.deck.style import Field, Index
 
 # a deck that can be measured: white, plain stock, black and red, no frames, no border
 PLAIN = replace(deck_style(0, 0, "classic"), stock=Stock((255, 255, 255)), border=None, ace="plain")
@@ -98,3 +99,14 @@ def test_the_mask_leaves_the_corners_out_and_the_card_in():
     assert mask[0, 0] == mask[-1, -1] == mask[0, -1] == 0
     assert mask[87].min() == 255
     assert 0.95 < mask.mean() / 255 < 1
+
+
+def test_rank_and_suit_may_stand_apart_and_only_above():
+    apart = replace(PLAIN, index=Index(corners=1, across=True), field=Field(kind="single", pip=100, low=60))
+    face = ink(draw_card("seven of hearts", apart, (250, 350)))
+    left, right, below = face[:60, :60], face[:60, -60:], face[-60:]
+    assert left.any()
+    assert right.any()
+    assert not below.any()
+    rows = np.nonzero(face[100:].any(axis=1))[0] + 100
+    assert (rows[0] + rows[-1]) / 2 == pytest.approx(175 + 60, abs=8)

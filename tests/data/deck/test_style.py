@@ -39,3 +39,9 @@ def test_some_decks_have_other_court_letters_and_most_have_english_ones():
     letters = [deck_style(0, index, "classic").courts.letters for index in range(200)]
     assert letters.count(("J", "Q", "K")) > 150
     assert {("V", "D", "R"), ("B", "D", "K")} <= set(letters)
+
+
+def test_some_decks_have_rank_and_suit_in_corners_of_their_own():
+    decks = [deck_style(0, index) for index in range(200)]
+    assert 12 <= sum(deck.index.across for deck in decks) <= 40
+    assert {deck.index.corners for deck in decks if deck.index.across} == {1, 2}
