@@ -421,9 +421,11 @@ def evaluate(
 @click.option(
     "--data", "folder", type=PATH, default=None, help="Images for the parity report [default: the run's own]."
 )
-@click.option("--crops", type=PATH, default=None, help="Cuts of scenes (`data crops`) to calibrate on as well.")
+@click.option(
+    "--crops", type=PATH, multiple=True, help="Cuts of scenes (`data crops`) to calibrate on, too; repeatable."
+)
 @click.option("--half", is_flag=True, help="Store the weights in half precision: half the size; it runs as before.")
-def export(run: Path, out: Path | None, folder: Path | None, crops: Path | None, half: bool) -> None:
+def export(run: Path, out: Path | None, folder: Path | None, crops: tuple[Path, ...], half: bool) -> None:
     """Write a run's best checkpoint as one ONNX file, and prove that it answers as torch does."""
     from fulldeck.training.export import export as run_export
 

@@ -246,9 +246,9 @@ def crops(folder, colours):
 
 
 def test_calibrated_on_cuts_too_it_refuses_what_is_no_card(trained, parity, colours, tmp_path):
-    folder = crops(tmp_path / "crops", colours)
-    result = export(trained.folder, tmp_path / "model.onnx", crops=folder)
-    assert result.images == parity.images + 32
+    folder, more = crops(tmp_path / "crops", colours), crops(tmp_path / "more", colours)
+    result = export(trained.folder, tmp_path / "model.onnx", crops=[folder, more])
+    assert result.images == parity.images + 2 * 32
     recognizer = Recognizer(tmp_path / "model.onnx")
     accepted = [recognizer.classify(path).accepted for path in (folder / "others" / "valid" / "ground").iterdir()]
     assert sum(accepted) == 0 or result.threshold == 0.95
@@ -257,7 +257,7 @@ def test_calibrated_on_cuts_too_it_refuses_what_is_no_card(trained, parity, colo
 
 def test_cuts_that_are_not_there_are_missed(trained, tmp_path):
     with pytest.raises(DataError, match="has no cards"):
-        export(trained.folder, tmp_path / "model.onnx", crops=tmp_path)
+        export(trained.folder, tmp_path / "model.onnx", crops=[tmp_path])
 
 
 def test_a_folder_to_write_to_is_refused(trained, tmp_path):

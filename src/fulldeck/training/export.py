@@ -94,7 +94,7 @@ class Answering(nn.Module):
 
 
 def export(
-    run: Path, out: Path | None = None, folder: Path | None = None, *, crops: Path | None = None, half: bool = False
+    run: Path, out: Path | None = None, folder: Path | None = None, *, crops: Sequence[Path] = (), half: bool = False
 ) -> Parity:
     """Write a run's best weights as a model file, and a parity report beside it.
 
@@ -102,8 +102,8 @@ def export(
         run: a run folder of ``fulldeck train``.
         out: the file to write; by default ``model.onnx`` in the run folder.
         folder: a folder of class folders to prove parity on; by default the run's own held-out images.
-        crops: what ``fulldeck data crops`` cut from scenes of decks that were not trained on. Temperature and threshold
-            are fitted on its cards too, and the threshold on its pictures of no card.
+        crops: folders of what ``fulldeck data crops`` cut from scenes of decks that were not trained on. Temperature
+            and threshold are fitted on their cards too, and the threshold on their pictures of no card.
         half: store the weights in half precision. The file is half as large, and the session that reads it turns them
             back and computes in float32; the rounding moves a probability by `ROUNDED` at most, or nothing is written.
 
@@ -124,8 +124,9 @@ def export(
         raise DataError(msg)
     images = list(_images(folder, data)) if folder else []  # refused before the work, not after it
     held_out = list(data.val_dataloader())
-    more, others = _cut_scenes(crops, data) if crops else ([], [])
-    held_out += more
+    cuts = [_cut_scenes(cut, data) for cut in crops]
+    held_out += [batch for cards, _ in cuts for batch in cards]
+    others = [pixels for _, no_cards in cuts for pixels in no_cards]
     targets = torch.cat([wanted for _, wanted in held_out])
     temperature = fit_temperature(torch.cat([_logits(module, pixels) for pixels, _ in held_out]), targets)
     answering = Answering(module, temperature).eval()
