@@ -61,3 +61,14 @@ def test_classify_and_locate_agree_about_a_single_card(recognizer, deck):
         located, named = recognizer.locate(picture).cards, recognizer.classify(picture)
         if len(located) == 1:
             assert (located[0].label, located[0].probability) == (named.label, named.probability)
+
+
+@pytest.mark.parametrize("label", ["seven of clubs", "queen of hearts", "two of spades"])
+def test_a_card_that_fills_the_picture_may_lie_on_its_side(recognizer, deck, label):
+    face = deck.face(label, generator(0))[:, :, :3]
+    lying = np.ascontiguousarray(np.rot90(face, -1))  # its top is on the right
+    upright, named, located = recognizer.classify(face), recognizer.classify(lying), recognizer.locate(lying)
+    assert (upright.label, upright.accepted) == (named.label, named.accepted) == (label, True)
+    assert [(card.label, card.probability) for card in located] == [(label, named.probability)]
+    top_left, top_right, *_ = np.float32(located.cards[0].corners)
+    assert abs((top_left - top_right)[1]) > abs((top_left - top_right)[0])

@@ -251,23 +251,28 @@ class Recognizer:
         return [self._name(row) for row in probabilities], embeddings
 
     def second_look(self, picture: Picture, whole: Prediction) -> Prediction:
-        """Settle what a picture shows: as a whole, or, where that is doubtful, by the card in it that shows most.
+        """Settle what a picture shows: as a whole, upright or on its side, or by the card in it that shows most.
 
         Args:
             picture: The picture.
             whole: What :meth:`predict` says of it.
 
         Returns:
-            The answer of :meth:`classify`: of the cards that are found an accepted one first, then the one with the
-            largest visible area times its probability; ``whole`` if there are none.
+            The answer of :meth:`classify`: ``whole`` where that is sure, or what a quarter turn makes sure; else of the
+            cards that are found an accepted one first, then the one with the largest visible area times its
+            probability; ``whole`` if there are none.
 
         Raises:
             ImageError: The picture cannot be decoded.
             ModelError: The locator file cannot be used.
         """
-        if self._fills(whole) or self.locator_path is None:
+        if self._fills(whole):
             return whole
-        cards = self._cards(picture.photo())
+        square, photo = picture.square_and_photo(self.info.size)
+        aside = self._aside(square)
+        if self._fills(aside):
+            return aside
+        cards = self._cards(photo)
         return _plain(max(cards, key=_prominence)) if cards else whole
 
     def locate_picture(self, picture: Picture) -> Located:
@@ -282,9 +287,13 @@ class Recognizer:
             photo: The same picture, large enough to be searched.
         """
         whole = self.predict(square[np.newaxis])[0]
-        cards = [] if self._fills(whole) else self._cards(photo)
-        if not cards and whole.accepted:
-            cards = [self._filling(whole, photo)]
+        aside = None if self._fills(whole) else self._aside(square)
+        if aside and self._fills(aside):
+            cards = [self._filling(aside, photo, on_its_side=True)]
+        else:
+            cards = self._cards(photo) if aside else []
+            if not cards and whole.accepted:
+                cards = [self._filling(whole, photo)]
         order = quads.reading_order([np.array(card.corners, np.float32) for card in cards])
         return Located(tuple(cards[at] for at in order), *photo.size)
 
@@ -299,6 +308,10 @@ class Recognizer:
         """
         return whole.accepted and whole.probability >= self.info.threshold
 
+    def _aside(self, square: NDArray[np.uint8]) -> Prediction:
+        """What is said of a picture after a quarter turn: a card that fills a landscape photo lies on its side."""
+        return self.predict(np.ascontiguousarray(np.rot90(square))[np.newaxis])[0]
+
     def _find(self, photo: Photo) -> list[Found]:
         if self.locator_path is None:
             return []
@@ -307,13 +320,14 @@ class Recognizer:
                 self._locator = Locator(self.locator_path, self._threads)
         return self._locator.find(photo.pixels)
 
-    def _filling(self, whole: Prediction, photo: Photo) -> LocatedCard:
+    def _filling(self, whole: Prediction, photo: Photo, *, on_its_side: bool = False) -> LocatedCard:
         """Give the place of the card that fills a picture: the outline that covers most of it, or its own."""
         frame = quads.frame(photo.size[0] / photo.scale[0], photo.size[1] / photo.scale[1])
         covered = [(quads.shared(found.quad, frame), found) for found in self._find(photo)]
         most, found = max(covered, key=lambda pair: pair[0], default=(0.0, None))
         if found is None or most < FILLING * quads.area(frame):
-            found = Found(frame, score=1.0, visible=1.0)
+            outline = np.roll(frame, -1, axis=0) if on_its_side else frame  # its top is then the picture's right side
+            found = Found(outline, score=1.0, visible=1.0)
         return _placed(whole, found, photo)
 
     def _cards(self, photo: Photo) -> list[LocatedCard]:
