@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from fulldeck import Recognizer
+from fulldeck.monitoring.tables import PREDICTIONS
 from fulldeck.serving.app import create_app
 from fulldeck.serving.settings import Settings
 from located_cards import BLUE, GREEN, RED, table
@@ -151,3 +153,28 @@ def test_a_locator_that_cannot_be_used_leaves_the_service_unready(tmp_path, tiny
         client.portal.call(client.app.state.engine.settled.wait)
         assert client.get("/ready").status_code == 503
         assert "a locator is wanted here" in str(client.app.state.engine.error)
+
+
+def test_every_card_is_in_the_prediction_log(tmp_path, tiny_model, tiny_locator):
+    settings = Settings(
+        model=with_locator(tmp_path, tiny_model, tiny_locator),
+        predictions_folder=tmp_path / "state",
+        predictions_images=True,
+    )
+    data = photo(THREE)
+    with TestClient(create_app(settings)) as client:
+        client.portal.call(client.app.state.engine.settled.wait)
+        files = [("files", ("table.png", data)), ("files", ("bare.png", photo({})))]
+        response = client.post("/locate/", files=files)
+    cards = response.json()["images"][0]["cards"]
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'state' / 'predictions.db'}")
+    with engine.connect() as connection:
+        rows = connection.execute(sa.select(PREDICTIONS).order_by(PREDICTIONS.c.position)).all()
+    engine.dispose()
+    assert {row.request_id for row in rows} == {response.headers["x-request-id"]}
+    assert [(row.position, row.label, row.accepted) for row in rows] == [
+        (at, card["label"], card["accepted"]) for at, card in enumerate(cards)
+    ]
+    assert {(row.width, row.height, row.file_bytes) for row in rows} == {(320, 192, len(data))}
+    assert len({row.embedding for row in rows}) == 3  # each its own card's
+    assert [row.image for row in rows] == [data, None, None]

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,6 +108,13 @@ class Located:
 
     def __len__(self) -> int:
         return len(self.cards)
+
+
+class View(NamedTuple):
+    """What the model was given of a card, uint8 [S, S, 3], RGB, and the embedding that it made of it, float32 [D]."""
+
+    square: NDArray[np.uint8]
+    embedding: NDArray[np.float32]
 
 
 class Recognizer:
@@ -269,10 +276,10 @@ class Recognizer:
         if self._fills(whole):
             return whole
         square, photo = picture.square_and_photo(self.info.size)
-        aside = self._aside(square)
+        aside, _ = self._aside(square)
         if self._fills(aside):
             return aside
-        cards = self._cards(photo)
+        cards = [card for card, _ in self._cards(photo)]
         return _plain(max(cards, key=_prominence)) if cards else whole
 
     def locate_picture(self, picture: Picture) -> Located:
@@ -286,16 +293,23 @@ class Recognizer:
             square: uint8 [S, S, 3], RGB: what :meth:`prepare` makes of it.
             photo: The same picture, large enough to be searched.
         """
-        whole = self.predict(square[np.newaxis])[0]
-        aside = None if self._fills(whole) else self._aside(square)
-        if aside and self._fills(aside):
-            cards = [self._filling(aside, photo, on_its_side=True)]
+        return self.locate_with_views(square, photo)[0]
+
+    def locate_with_views(self, square: NDArray[np.uint8], photo: Photo) -> tuple[Located, list[View]]:
+        """Do what :meth:`locate_decoded` does, and return what the model was given of each card, too."""
+        [whole], [embedding] = self.predict_and_embed(square[np.newaxis])
+        if self._fills(whole):
+            seen = [(self._filling(whole, photo), View(square, embedding))]
         else:
-            cards = self._cards(photo) if aside else []
-            if not cards and whole.accepted:
-                cards = [self._filling(whole, photo)]
-        order = quads.reading_order([np.array(card.corners, np.float32) for card in cards])
-        return Located(tuple(cards[at] for at in order), *photo.size)
+            aside, view = self._aside(square)
+            if self._fills(aside):
+                seen = [(self._filling(aside, photo, on_its_side=True), view)]
+            else:
+                seen = self._cards(photo)
+                if not seen and whole.accepted:
+                    seen = [(self._filling(whole, photo), View(square, embedding))]
+        order = quads.reading_order([np.array(card.corners, np.float32) for card, _ in seen])
+        return Located(tuple(seen[at][0] for at in order), *photo.size), [seen[at][1] for at in order]
 
     def _classify(self, pictures: list[Picture]) -> list[Prediction]:
         batch = np.stack([picture.square(self.info.size) for picture in pictures])
@@ -308,9 +322,11 @@ class Recognizer:
         """
         return whole.accepted and whole.probability >= self.info.threshold
 
-    def _aside(self, square: NDArray[np.uint8]) -> Prediction:
+    def _aside(self, square: NDArray[np.uint8]) -> tuple[Prediction, View]:
         """What is said of a picture after a quarter turn: a card that fills a landscape photo lies on its side."""
-        return self.predict(np.ascontiguousarray(np.rot90(square))[np.newaxis])[0]
+        turned = np.ascontiguousarray(np.rot90(square))
+        [prediction], [embedding] = self.predict_and_embed(turned[np.newaxis])
+        return prediction, View(turned, embedding)
 
     def _find(self, photo: Photo) -> list[Found]:
         if self.locator_path is None:
@@ -330,20 +346,24 @@ class Recognizer:
             found = Found(outline, score=1.0, visible=1.0)
         return _placed(whole, found, photo)
 
-    def _cards(self, photo: Photo) -> list[LocatedCard]:
+    def _cards(self, photo: Photo) -> list[tuple[LocatedCard, View]]:
         """Find the cards in a photo, and name each."""
         found = self._find(photo)
         if not found:
             return []
         crops = rectify(photo.pixels, np.array([one.quad for one in found]), self.info.size)
-        named = [name for start in range(0, len(crops), CHUNK) for name in self.predict(crops[start : start + CHUNK])]
-        pairs = sorted(zip(named, found, strict=True), key=lambda pair: (-pair[0].accepted, -pair[0].probability))
-        kept: list[tuple[Prediction, Found]] = []
-        for name, one in pairs:
-            twice = any(name.label == n.label and quads.overlap(one.quad, o.quad) > SAME_CARD for n, o in kept)
+        named: list[tuple[Prediction, View]] = []
+        for start in range(0, len(crops), CHUNK):
+            chunk = crops[start : start + CHUNK]
+            predictions, embeddings = self.predict_and_embed(chunk)
+            named += zip(predictions, map(View, chunk, embeddings), strict=True)
+        looks = sorted(zip(named, found, strict=True), key=lambda look: (-look[0][0].accepted, -look[0][0].probability))
+        kept: list[tuple[Prediction, View, Found]] = []
+        for (name, view), one in looks:
+            twice = any(name.label == n.label and quads.overlap(one.quad, o.quad) > SAME_CARD for n, _, o in kept)
             if not twice and (name.accepted or one.score >= CLEAR_OUTLINE):
-                kept.append((name, one))
-        return [_placed(name, one, photo) for name, one in kept]
+                kept.append((name, view, one))
+        return [(_placed(name, one, photo), view) for name, view, one in kept]
 
     def _name(self, probabilities: NDArray[np.float32]) -> Prediction:
         labels = self.info.labels

@@ -67,7 +67,23 @@ class Answer:
     observations: list[Observation]
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What a request for places gets.
+
+    Attributes:
+        model: the model that answered.
+        photos: the cards of each file.
+        observations: of each file one a card, if they are asked for.
+    """
+
+    model: ModelInfo
+    photos: list[Located]
+    observations: list[list[Observation]]
+
+
 _Named = tuple[Prediction, Observation | None]
+_Placed = tuple[Located, list[Observation]]
 _T = TypeVar("_T")
 
 
@@ -176,17 +192,12 @@ class Engine:
         observations = [observation for _, observation in answered if observation is not None]
         return Answer(recognizer.info, predictions, observations)
 
-    async def locate(
-        self, uploads: list[Upload], gone: Callable[[], Awaitable[object]]
-    ) -> tuple[ModelInfo, list[Located]]:
-        """Wait for a turn, then find the cards in every file: see :meth:`classify`.
-
-        Returns:
-            The model that named them, and the cards of each file, in their order.
-        """
-        recognizer, located = await self._share_out(uploads, gone, self._locate)
-        self._metrics.predicted([card for photo in located for card in photo])
-        return recognizer.info, located
+    async def locate(self, uploads: list[Upload], gone: Callable[[], Awaitable[object]]) -> Places:
+        """Wait for a turn, then find the cards in every file: see :meth:`classify`."""
+        recognizer, answered = await self._share_out(uploads, gone, self._locate)
+        photos = [located for located, _ in answered]
+        self._metrics.predicted([card for photo in photos for card in photo])
+        return Places(recognizer.info, photos, [observations for _, observations in answered])
 
     async def _share_out(
         self,
@@ -283,10 +294,10 @@ class Engine:
         seen = map(observe, (upload.data for upload in job.uploads), batch, embeddings)
         return list(zip(predictions, seen, strict=True))
 
-    def _locate(self, recognizer: Recognizer, job: _Job) -> list[Located | BadFile]:
+    def _locate(self, recognizer: Recognizer, job: _Job) -> list[_Placed | BadFile]:
         """Decode a job's files and find the cards in each, in a thread; if one is bad, return the bad ones alone."""
-        located: list[Located | BadFile] = []
-        bad: list[Located | BadFile] = []
+        placed: list[_Placed | BadFile] = []
+        bad: list[_Placed | BadFile] = []
         decoding = inferring = 0.0
         for index, upload in enumerate(job.uploads, job.start):
             if job.abandoned:
@@ -302,13 +313,15 @@ class Engine:
             decoded = perf_counter()
             decoding += decoded - start
             if not bad:  # one photo after the other, so that they never lie in memory together
-                located.append(recognizer.locate_decoded(square, photo))
+                located, views = recognizer.locate_with_views(square, photo)
+                seen = [observe(upload.data, *view) for view in views] if self._observing else []
+                placed.append((located, seen))
                 inferring += perf_counter() - decoded
                 self._metrics.inferred(1)
         self._metrics.timed("decode", decoding)
         if not bad:
             self._metrics.timed("infer", inferring)
-        return bad or located
+        return bad or placed
 
     def _refuse(self, files: Iterable[BadFile]) -> None:
         bad = list(files)

@@ -3,14 +3,19 @@
 import asyncio
 import hashlib
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from fulldeck.inference.model_file import ModelInfo
+from fulldeck.inference.recognizer import Prediction
 from fulldeck.monitoring.entry import Entry
+from fulldeck.monitoring.observation import Observation
 from fulldeck.monitoring.prediction_log import PredictionLog
-from fulldeck.serving.engine import Answer
 from fulldeck.serving.limits import Upload
 from fulldeck.serving.settings import Settings
-from fulldeck.serving.threads import all_done
+
+Row = tuple[Upload, Prediction, Observation]
+"""A file, what is said of it or of one card on it, and what that looked like."""
 
 KEEP_SECONDS = 0.25
 """An answer waits until its entries will outlive this process, which takes a fraction of a millisecond. On a disk that
@@ -40,31 +45,33 @@ class Recorder:
         self.log = log
         self._images = images
 
-    async def record(self, request_id: str, key: str | None, uploads: list[Upload], answer: Answer) -> None:
+    async def record(self, request_id: str, key: str | None, model: ModelInfo, rows: Iterable[Row]) -> None:
         """Log an answer that is about to go out; it does not fail, and hardly waits.
 
         Args:
             request_id: the request's id.
             key: the id of the key that it came with.
-            uploads: its files.
-            answer: what it gets, with observations.
+            model: what answered.
+            rows: its predictions, those of one file after each other; only the first of a file keeps the image.
         """
         now = datetime.now(UTC)
-        parts = zip(uploads, answer.predictions, answer.observations, strict=True)
-        entries = [
-            Entry(
-                time=now,
-                request_id=request_id,
-                position=position,
-                key_id=key,
-                model=answer.model.name,
-                model_version=answer.model.version,
-                label=prediction.label,
-                probability=prediction.probability,
-                accepted=prediction.accepted,
-                observation=observation,
-                image=upload.data if self._images else None,
+        entries: list[Entry] = []
+        last: Upload | None = None
+        for position, (upload, prediction, observation) in enumerate(rows):
+            entries.append(
+                Entry(
+                    time=now,
+                    request_id=request_id,
+                    position=position,
+                    key_id=key,
+                    model=model.name,
+                    model_version=model.version,
+                    label=prediction.label,
+                    probability=prediction.probability,
+                    accepted=prediction.accepted,
+                    observation=observation,
+                    image=upload.data if self._images and upload is not last else None,
+                )
             )
-            for position, (upload, prediction, observation) in enumerate(parts)
-        ]
-        await asyncio.wait({all_done([self.log.keep(entries)])}, timeout=KEEP_SECONDS)
+            last = upload
+        await asyncio.wait({asyncio.wrap_future(self.log.keep(entries))}, timeout=KEEP_SECONDS)

@@ -194,7 +194,8 @@ async def classify(request: Request) -> Response:
     asking = Asking(request)
     uploads, answered = await asking.answered(asking.engine.classify)
     if asking.recorder is not None:
-        await asking.recorder.record(asking.id, asking.key, uploads, answered)
+        rows = zip(uploads, answered.predictions, answered.observations, strict=True)
+        await asking.recorder.record(asking.id, asking.key, answered.model, rows)
     return sent(
         Classification(
             model=_name(answered.model),
@@ -226,10 +227,17 @@ async def locate(request: Request) -> Response:
     All files are answered, in their order, or none, as with `/classify/`.
     """
     asking = Asking(request)
-    uploads, (model, located) = await asking.answered(asking.engine.locate)
+    uploads, answered = await asking.answered(asking.engine.locate)
+    if asking.recorder is not None:
+        rows = (
+            (upload, *seen)
+            for upload, photo, observations in zip(uploads, answered.photos, answered.observations, strict=True)
+            for seen in zip(photo, observations, strict=True)
+        )
+        await asking.recorder.record(asking.id, asking.key, answered.model, rows)
     return sent(
         Location(
-            model=_name(model),
+            model=_name(answered.model),
             request_id=asking.id,
             images=[
                 FileCards(
@@ -240,7 +248,7 @@ async def locate(request: Request) -> Response:
                         CardInPhoto(corners=list(card.corners), visible=card.visible, **_fields(card)) for card in photo
                     ],
                 )
-                for upload, photo in zip(uploads, located, strict=True)
+                for upload, photo in zip(uploads, answered.photos, strict=True)
             ],
         )
     )
