@@ -10,7 +10,7 @@ from fulldeck.inference.rectify import MARGIN, rectify
 
 @pytest.fixture(scope="module")
 def deck():
-    return Drawn(rendered_style(1, 0), "first")
+    return Drawn(rendered_style(1, 2), "first")
 
 
 def scenes(deck, count, **settings):
