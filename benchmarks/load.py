@@ -133,14 +133,17 @@ async def _closed(url: str, request: bytes, connections: int, seconds: float) ->
     end = begin + seconds
     over = asyncio.get_running_loop().create_future()
     busy = connections
+    first = last = 0.0  # answers: from one to another, so that a long one counts no more nor less than it lasts
 
     def start(connection: _Connection) -> None:
         sent = perf_counter()
 
         def answered(status: int, now: float) -> None:
-            nonlocal busy
+            nonlocal busy, first, last
             if begin <= now < end:
-                outcome.note(status, now - sent)
+                if first:
+                    outcome.note(status, now - sent)
+                first, last = first or now, now
             if now < end and connection.open:
                 start(connection)
                 return
@@ -156,8 +159,8 @@ async def _closed(url: str, request: bytes, connections: int, seconds: float) ->
     before = _processor()
     await asyncio.sleep(max(0.0, end - perf_counter()))
     outcome.processor = _processor() - before
-    outcome.seconds = seconds
     await over
+    outcome.seconds = last - first
     for connection in everyone:
         connection.close()
     return outcome

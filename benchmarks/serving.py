@@ -39,7 +39,7 @@ from load import Outcome, closed, form_request, image_request, paced
 PEERS = Path(__file__).parent / "peers"
 CONNECTIONS = 8
 FILES = 16
-BARE_BATCH = 8
+BARE_BATCH = 8  # as the service infers several files
 
 # In this order, the columns of the table: what, its target, and whether more is better.
 TARGETS: dict[str, tuple[float, bool]] = {

@@ -6,6 +6,7 @@ The body is the JPEG itself, which is the least that can go through its queue.
 """
 
 import sys
+import warnings
 from typing import Annotated, Any
 
 import cv2
@@ -62,6 +63,7 @@ class Cards(litserve.LitAPI):
 
 def main() -> None:
     """Serve until killed."""
+    warnings.simplefilter("ignore")  # of methods that only batches of several need
     model, port, workers, api_servers, batch, fast = sys.argv[1], *map(int, sys.argv[2:])
     api = Cards(model, max_batch_size=batch, batch_timeout=0.002 if batch > 1 else 0.0, api_path="/classify/")
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=workers, fast_queue=bool(fast))
