@@ -596,7 +596,9 @@ def _show(answers: Iterable[Any], total: int, header: str, rows: Callable[[Any],
 @main.command()
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Port to listen on.")
-@click.option("--model", default=None, help="A model file, or its address, in place of the shipped champion.")
+@click.option(
+    "--model", default=None, help="A model file, its address, or registry:champion, in place of the shipped one."
+)
 @click.option("--keys", "keys_file", type=PATH, default=None, help="The file of API keys: see `fulldeck keys`.")
 @click.option("--open", "access", flag_value="open", default=None, help="Let everybody in, on any address.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default=None, help="How log lines look.")

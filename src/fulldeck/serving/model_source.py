@@ -1,8 +1,10 @@
 """From where the model that serves is to come, to a recogniser that has been tried: nothing else is ever served.
 
-A source is a file, an address in a cloud's storage such as gs://bucket/model.onnx, or nothing for the shipped champion.
-Its hash may stand behind it (``model.onnx#sha256=…``) or in a file beside it (``model.onnx.sha256``, as ``sha256sum``
-writes it). What is fetched or has a hash is copied first, so that what was checked is what is loaded.
+A source is a file, an address in a cloud's storage such as gs://bucket/model.onnx, a version in the registry
+(``registry:champion``, ``registry:7``, or in MLflow's words ``models:/fulldeck@champion``), or nothing for the shipped
+champion. A file's hash may stand behind it (``model.onnx#sha256=…``) or in a file beside it (``model.onnx.sha256``, as
+``sha256sum`` writes it); the registry knows each version's. What is fetched or has a hash is copied first, so that what
+was checked is what is loaded.
 """
 
 import hashlib
@@ -32,9 +34,12 @@ def open_model(source: str | None) -> Recognizer:
 
     Raises:
         ModelError: there is none, it is another one than its hash says, it cannot be used, or its answer is none.
+        RegistryError: it was to come from a registry that cannot be reached, or has no such version.
     """
     if source is None or source == "champion":
         return _tried(Recognizer(threads=1), "the champion")
+    if source.startswith(("registry:", "models:/")):
+        return _registered(source)
     address, _, wanted = source.partition("#sha256=")
     read = _remote(address) if "://" in address else _local
     wanted = wanted or _beside(read, address)
@@ -51,6 +56,34 @@ def open_model(source: str | None) -> Recognizer:
         raise
     weakref.finalize(recognizer, folder.cleanup)  # its locator is opened when it is first needed
     return recognizer
+
+
+def _registered(source: str) -> Recognizer:
+    """A version in the registry, which has no locator: the shipped one serves with it."""
+    name, which = _named(source)
+    try:
+        from fulldeck.registry import store  # noqa: PLC0415  (an extra, and slow)
+    except ModuleNotFoundError as error:
+        raise ModelError(f"{source} needs {error.name}: pip install 'fulldeck[registry]'") from error
+    registry = store.open_registry(name=name or store.NAME)
+    version = store.find(registry, which)
+    with tempfile.TemporaryDirectory(prefix="fulldeck-model-") as folder:
+        file = store.fetch(registry, version, Path(folder, "model.onnx"))
+        return _tried(Recognizer(file, threads=1, locator="champion"), f"{source} (version {version.number})")
+
+
+def _named(source: str) -> tuple[str, str]:
+    """The model that a source in the registry names, which may be nothing for ours, and the version."""
+    kind, _, rest = source.partition(":")
+    if kind == "registry":
+        name, which = "", rest
+    else:
+        separator = "@" if "@" in rest else "/"
+        name, _, which = rest.lstrip("/").rpartition(separator)
+    if not which or (kind == "models" and not name):
+        wanted = "registry:champion, registry:7, models:/NAME@champion or models:/NAME/7"
+        raise ModelError(f"{source}: this names no version in a registry: write {wanted}")
+    return name, which
 
 
 def shown(address: str) -> str:

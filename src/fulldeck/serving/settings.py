@@ -26,7 +26,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="FULLDECK_", frozen=True)
 
     model: str | None = Field(
-        default=None, description="The model: a file, or an address such as gs://bucket/file; else the champion."
+        default=None,
+        description="The model: a file, an address such as gs://bucket/file, registry:champion; else the shipped one.",
     )
     workers: int = Field(default_factory=available_cores, ge=1, description="Threads that decode and infer.")
 
