@@ -9,8 +9,9 @@ import asyncio
 import random
 import resource
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
@@ -164,6 +165,39 @@ async def _closed(url: str, request: bytes, connections: int, seconds: float) ->
     for connection in everyone:
         connection.close()
     return outcome
+
+
+def counted(url: str, requests: Sequence[bytes], count: int, connections: int) -> Counter[int]:
+    """Send so many requests, these in turn, over this many connections; the statuses of the answers."""
+    return _run(_counted(url, requests, count, connections))
+
+
+async def _counted(url: str, requests: Sequence[bytes], count: int, connections: int) -> Counter[int]:
+    statuses: Counter[int] = Counter()
+    numbers = iter(range(count))
+    over = asyncio.get_running_loop().create_future()
+
+    def send(connection: _Connection) -> None:
+        number = next(numbers, None)
+        if number is not None:
+            connection.ask(requests[number % len(requests)], partial(answered, connection))
+
+    def answered(connection: _Connection, status: int, _: float) -> None:
+        statuses[status] += 1
+        if statuses.total() == count:
+            over.set_result(None)
+        elif connection.open:
+            send(connection)
+        else:
+            over.set_exception(ConnectionError(f"{url} closed a connection after {statuses}"))
+
+    everyone = [await _connect(url) for _ in range(connections)]
+    for connection in everyone:
+        send(connection)
+    await over
+    for connection in everyone:
+        connection.close()
+    return statuses
 
 
 def paced(url: str, request: bytes, rate: float, seconds: float, seed: int = 0) -> Outcome:

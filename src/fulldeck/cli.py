@@ -608,11 +608,11 @@ def serve(*, host: str, port: int, model: str | None, keys_file: Path | None, ac
     Asks for no key on 127.0.0.1, and does not start on an address that others reach without keys unless --open says
     so. Limits are set by environment variables, FULLDECK_MAX_BODY_BYTES and others: see docs/serve.md.
     """
-    from fulldeck.serving.early import load_early
+    from fulldeck.serving.early import lean, load_early
 
     loading = load_early(model)
-
-    from fulldeck.serving.server import run
+    with lean():
+        from fulldeck.serving.server import run
 
     run(host, port, loading, model=model, access=access, keys_file=keys_file, log_format=log_format)
 

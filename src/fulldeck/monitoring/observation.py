@@ -57,5 +57,6 @@ def observe(data: bytes, image: NDArray[np.uint8], embedding: NDArray[np.float32
 
 def _variance(values: Any) -> float:
     """Of whole numbers, whose sums are exact: a fifth of the time of ``cv2.meanStdDev`` where they have 16 bits."""
-    mean = float(cv2.sumElems(values)[0]) / values.size
-    return max(0.0, float(cv2.norm(values, cv2.NORM_L2SQR)) / values.size - mean * mean)
+    count: int = values.size
+    mean = float(cv2.sumElems(values)[0]) / count
+    return max(0.0, float(cv2.norm(values, cv2.NORM_L2SQR)) / count - mean * mean)

@@ -53,7 +53,8 @@ def create_app(settings: Settings, keys: KeyRing | None = None, loading: Future[
 
     async def start() -> None:
         await engine.start(loading)
-        if recorder is not None:  # not before, as its database would take time from the model
+        if recorder is not None:  # not before, as its database would take time from the model, and from telling of it
+            await asyncio.sleep(0)
             recorder.log.start()
 
     # FastAPI's own documentation page is a blank one where a content delivery network cannot be reached.

@@ -1,6 +1,7 @@
 """Runs the app in a process of its own: takes the port, starts, says where it listens, and drains at a signal."""
 
 import asyncio
+import gc
 import ipaddress
 import logging
 import signal
@@ -17,6 +18,7 @@ from fulldeck.errors import ConfigError, FulldeckError, ModelError
 from fulldeck.inference.recognizer import Recognizer
 from fulldeck.serving import logs
 from fulldeck.serving.app import create_app
+from fulldeck.serving.early import lean
 from fulldeck.serving.engine import Engine
 from fulldeck.serving.keys import KeyRing
 from fulldeck.serving.protocol import bounded
@@ -55,7 +57,9 @@ def run(
     if settings.log_format == "json":
         logs.write_json()
     with _listen(host, port) as listener:
-        app = create_app(settings, _keys(settings, listener.getsockname()[0]), loading)
+        keys = _keys(settings, listener.getsockname()[0])
+        with lean():
+            app = create_app(settings, keys, loading)
         _run(app, settings, listener)
     error = app.state.engine.error
     if isinstance(error, FulldeckError):
@@ -153,6 +157,7 @@ async def _announce(server: uvicorn.Server, listener: socket.socket, engine: Eng
     if engine.recognizer is None:
         server.should_exit = True
         return
+    gc.freeze()  # what is here now stays: to look through all of it for garbage would hold requests up
     info = engine.recognizer.info
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
