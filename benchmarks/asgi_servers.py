@@ -6,8 +6,6 @@ Needs `uv sync --group peers`. The load generator, `benchmarks/load.py`, shares 
 """
 
 import argparse
-import os
-import signal
 import statistics
 import sys
 from contextlib import ExitStack
@@ -33,8 +31,8 @@ def main() -> None:
         servers = {}
         for name in SERVERS:
             server = servers[name] = serve_peer("handler.py", lambda port, name=name: [port, name], request)
-            stack.callback(server.process.end)
-            os.killpg(server.process.process.pid, signal.SIGSTOP)
+            stack.callback(server.end)
+            server.sleep()
         for number in range(options.rounds):
             for name in list(servers)[:: 1 if number % 2 else -1]:
                 rates[name].append(servers[name].rate(request, options.seconds).rate)

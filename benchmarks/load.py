@@ -24,8 +24,9 @@ Answered = Callable[[int, float], None]
 CUT_OFF = 0
 """The status of a request whose connection was closed before it was answered."""
 
-CONNECTIONS = 64
-"""So many paced requests can be under way; one that is due when all are waits, and is charged for that."""
+CONNECTIONS = 256
+"""So many paced requests can be under way; one that is due when all are waits, and is charged for that. It is far above
+what a service lets in, or it would be the generator that holds the load back, and not the service."""
 
 BOUNDARY = "fulldeck-bench"
 T = TypeVar("T")
@@ -123,13 +124,16 @@ async def _connect(url: str) -> _Connection:
 
 
 def closed(url: str, request: bytes, connections: int, seconds: float) -> Outcome:
-    """Keep a service busy with this many requests at a time, and report what it answered after a second's run-up."""
-    return _run(_closed(url, request, connections, seconds))
+    """Keep a service busy with this many requests at a time, and report what it answered after a second's run-up.
+
+    Several services, with blanks between, get the connections by turns.
+    """
+    return _run(_closed(url.split(), request, connections, seconds))
 
 
-async def _closed(url: str, request: bytes, connections: int, seconds: float) -> Outcome:
+async def _closed(urls: Sequence[str], request: bytes, connections: int, seconds: float) -> Outcome:
     outcome = Outcome()
-    everyone = [await _connect(url) for _ in range(connections)]
+    everyone = [await _connect(urls[number % len(urls)]) for number in range(connections)]
     begin = perf_counter() + min(1.0, seconds / 4)
     end = begin + seconds
     over = asyncio.get_running_loop().create_future()

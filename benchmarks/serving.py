@@ -1,6 +1,6 @@
 """How fast `fulldeck serve` answers, and how it stands more than it can do, as ratios to peers in the same run.
 
-    python benchmarks/serving.py [--model MODEL] [--short] [--without litserve --without plain]
+    python benchmarks/serving.py [--model MODEL] [--short] [--processes] [--without litserve --without plain]
 
 The peers (in `benchmarks/peers/`) are: the same model in bare processes that decode and infer, one a core; the ASGI
 server with a handler that only reads the body; LitServe with the same model file, at the best of its settings; and what
@@ -71,7 +71,7 @@ class Length:
     flood: float
 
 
-FULL = Length(rounds=7, seconds=4, steady=15, flood=20)
+FULL = Length(rounds=7, seconds=4, steady=20, flood=60)
 SHORT = Length(rounds=2, seconds=1.5, steady=4, flood=4)
 
 
@@ -141,29 +141,47 @@ class Bare:
 
 @dataclass
 class Server:
-    """A peer that speaks HTTP."""
+    """A peer that speaks HTTP; one of several processes has several addresses, with blanks between."""
 
     url: str
-    process: Process
+    processes: list[Process]
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """Let it run as long as this lasts."""
+        with ExitStack() as stack:
+            for process in self.processes:
+                stack.enter_context(process.awake())
+            yield
+
+    def sleep(self) -> None:
+        """Put it to sleep."""
+        with self.awake():
+            pass
+
+    def end(self) -> None:
+        """Kill it."""
+        for process in self.processes:
+            process.end()
 
     def rate(self, request: bytes, seconds: float) -> Outcome:
         """Let it answer as fast as it can."""
-        with self.process.awake():
+        with self.awake():
             outcome = closed(self.url, request, CONNECTIONS, seconds)
         if set(outcome.latencies) != {200}:
             sys.exit(f"{self.url} answers {dict(outcome.statuses)}")
         return outcome
 
 
-def serve_fulldeck(model: Path, folder: Path) -> Server:
+def serve_fulldeck(model: Path, folder: Path, **settings: str) -> Server:
     """The service, ready, with its files in a folder of its own."""
     # The console script that pip installs does just this.
     ours = "import sys; from fulldeck.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", ours, "serve", "--port", "0", "--model", str(model)]
-    process = Process(command, {"XDG_STATE_HOME": str(folder)})
+    process = Process(command, {"XDG_STATE_HOME": str(folder), **settings})
     found = re.search(r"http://[0-9.:]+", process.line())
     assert found is not None
-    return Server(found[0], process)
+    return Server(found[0], [process])
 
 
 def serve_peer(script: str, port_last: Callable[[str], list[str]], request: bytes) -> Server:
@@ -181,7 +199,7 @@ def serve_peer(script: str, port_last: Callable[[str], list[str]], request: byte
         asking = urllib.request.Request(f"{url}/classify/", body, {"Content-Type": kind[1].decode().strip()})
         try:
             with urllib.request.urlopen(asking, timeout=10):
-                return Server(url, process)
+                return Server(url, [process])
         except OSError as error:
             if time.monotonic() > deadline or process.process.poll() is not None:
                 process.end()
@@ -198,7 +216,7 @@ def serve_litserve(model: Path, request: bytes, cores: int, short: bool) -> tupl
         try:
             best = max(best, (closed(server.url, request, CONNECTIONS, 2).rate, setting))
         finally:
-            server.process.end()
+            server.end()
     workers, servers, batch, fast = best[1]
     told = f"{workers} workers, {servers} API server(s), batches of {batch}, fast_queue={bool(fast)}"
     return serve_peer("litserve_api.py", lambda port: [str(model), port, *map(str, best[1])], request), told
@@ -261,32 +279,50 @@ def capacities(servers: dict[str, Server], bare: Bare, requests: dict[str, bytes
     return {name: statistics.median(values) for name, values in rates.items()}
 
 
-def loads(server: Server, request: bytes, capacity: float, length: Length) -> dict[str, float]:
-    """How the service answers at its ease, at 70 % of its capacity and at 4 times that: medians of the rounds."""
-    figures: dict[str, list[float]] = {
-        name: [] for name in ("unloaded median", "p99 at 70 %", "p99 at 4 x", "goodput at 4 x", "others at 4 x")
+def throughput(rates: dict[str, float]) -> dict[str, float]:
+    """The ratios of requests a second."""
+    several = f"fulldeck, {FILES} files"
+    unavoidable = 1 / rates["bare"] + 1 / rates["handler"]
+    unavoidable_several = FILES / rates["bare in batches"] + 1 / rates[f"handler, {FILES} files"]
+    ratios = {
+        "requests/s, to unavoidable": rates["fulldeck"] * unavoidable,
+        f"requests/s of {FILES} files, to unavoidable": rates[several] * unavoidable_several,
     }
-    shed = []
+    for name, peer in (("LitServe", "litserve"), ("plain FastAPI", "plain")):
+        if peer in rates:
+            ratios[f"requests/s, to {name}"] = rates["fulldeck"] / rates[peer]
+    return ratios
+
+
+def under_load(server: Server, request: bytes, capacity: float, length: Length) -> dict[str, float]:
+    """How the service answers at its ease, at 70 % of its capacity and at 4 times that: ratios of medians of rounds."""
+    alone, steady, flooded, goodput, others = [], [], [], [], []
+    shed: list[float] = []
     for number in range(max(2, length.rounds // 2)):
-        with server.process.awake():
-            figures["unloaded median"].append(closed(server.url, request, 1, length.seconds).quantile(0.5))
-            steady = paced(server.url, request, 0.7 * capacity, length.steady, seed=number)
-            figures["p99 at 70 %"].append(steady.quantile(0.99))
+        with server.awake():
+            alone.append(closed(server.url, request, 1, length.seconds).quantile(0.5))
+            calm = paced(server.url, request, 0.7 * capacity, length.steady, seed=number)
             flood = paced(server.url, request, 4 * capacity, length.flood, seed=number)
-        figures["p99 at 4 x"].append(flood.quantile(0.99))
-        figures["goodput at 4 x"].append(flood.rate)
-        figures["others at 4 x"].append(sum(n for status, n in flood.statuses.items() if status not in {200, 429, 503}))
+        steady.append(calm.quantile(0.99))
+        flooded.append(flood.quantile(0.99))
+        goodput.append(flood.rate)
+        others.append(sum(count for status, count in flood.statuses.items() if status not in {200, 429, 503}))
         shed += flood.latencies.get(503, [])
-        print(f"  round {number + 1}: at 70 % {dict(steady.statuses)}, at 4 x {dict(flood.statuses)}")
-    shed.sort()
+        print(
+            f"  round {number + 1}: alone {alone[-1] * 1e3:.1f} (median); at 70 % {steady[-1] * 1e3:.1f} (p99) "
+            f"{dict(calm.statuses)}; at 4 x {flooded[-1] * 1e3:.1f} (p99) {dict(flood.statuses)}",
+            flush=True,
+        )
     if shed:
-        print(f"  requests shed were told so within {shed[len(shed) // 2] * 1e3:.1f} ms (median), "
-              f"{shed[int(len(shed) * 0.99)] * 1e3:.1f} ms (p99)")  # fmt: skip
-    medians = {name: statistics.median(values) for name, values in figures.items()}
-    medians["others at 4 x"] = max(figures["others at 4 x"])
-    for name, value in medians.items():
-        print(f"  {name:<24}{value * 1e3 if 'p99' in name or 'median' in name else value:9.1f}")
-    return medians
+        shed.sort()
+        half, most = shed[len(shed) // 2], shed[int(len(shed) * 0.99)]
+        print(f"  who was turned away was told within {half * 1e3:.1f} (median), {most * 1e3:.1f} (p99)")
+    return {
+        "p99 at 70 % of capacity, to unloaded median": statistics.median(steady) / statistics.median(alone),
+        "accepted p99 at 4 x capacity, to p99 at 70 %": statistics.median(flooded) / statistics.median(steady),
+        "goodput at 4 x capacity, to capacity": statistics.median(goodput) / capacity,
+        "answers at 4 x capacity but 200, 429 and 503": max(others),
+    }
 
 
 def report(ratios: dict[str, float]) -> int:
@@ -301,72 +337,67 @@ def report(ratios: dict[str, float]) -> int:
     return int(missed)
 
 
-def main() -> int:
-    """Measure, print, and say by the exit code whether the targets are reached."""
+def arguments() -> argparse.Namespace:
+    """What was asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", type=Path, default=champion_path(), help="a model file [default: the champion]")
     parser.add_argument("--image", type=Path, help="a JPEG that the model is sure of [default: the service's example]")
     parser.add_argument("--short", action="store_true", help="a look, not a measurement")
+    parser.add_argument("--processes", action="store_true", help="also as a process of one thread a core")
     parser.add_argument("--without", action="append", default=[], choices=["litserve", "plain", "loads"])
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure, print, and say by the exit code whether the targets are reached."""
+    options = arguments()
     length = SHORT if options.short else FULL
     cores = available_cores()
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        jpeg = (
-            options.image.read_bytes()
-            if options.image
-            else files("fulldeck.serving").joinpath("example.jpg").read_bytes()
-        )
+        card = options.image or files("fulldeck.serving").joinpath("example.jpg")
+        jpeg = card.read_bytes()
         (folder / "card.jpg").write_bytes(jpeg)
         one = image_request("/classify/", jpeg)
-        form = form_request("/classify/", [jpeg])
         several = form_request("/classify/", [jpeg] * FILES)
+        servers: dict[str, Server] = {}
+        requests: dict[str, bytes] = {}
 
-        def running(server: Server) -> Server:
-            stack.callback(server.process.end)
-            os.killpg(server.process.process.pid, signal.SIGSTOP)
-            return server
+        def take_part(name: str, server: Server, request: bytes) -> None:
+            stack.callback(server.end)
+            servers[name] = server
+            requests[name] = request
 
-        ours = serve_fulldeck(options.model, folder / "state")
-        check_sure(ours.url, one)
-        servers = {"fulldeck": running(ours)}
-        requests = {"fulldeck": one, f"fulldeck, {FILES} files": several}
+        take_part("fulldeck", serve_fulldeck(options.model, folder / "state"), one)
+        check_sure(servers["fulldeck"].url, one)
+        requests[f"fulldeck, {FILES} files"] = several
         bare = Bare(options.model, folder / "card.jpg", cores)
         stack.callback(bare.end)
-        servers["handler"] = running(serve_peer("handler.py", lambda port: [port], one))
-        requests |= {"handler": one, f"handler, {FILES} files": several}
-        print(f"{cores} core(s), {len(jpeg):,} bytes a JPEG, {CONNECTIONS} connections")
-        if "litserve" not in options.without:
-            litserve, told = serve_litserve(options.model, one, cores, options.short)
-            print(f"LitServe's best settings: {told}")
-            servers["litserve"] = running(litserve)
-            requests["litserve"] = one
+        take_part("handler", serve_peer("handler.py", lambda port: [port], one), one)
+        requests[f"handler, {FILES} files"] = several
+        print(f"{cores} core(s), {len(jpeg):,} bytes a JPEG, {CONNECTIONS} connections", flush=True)
+        if options.processes:
+            each = [serve_fulldeck(options.model, folder / f"{n}", FULLDECK_WORKERS="1") for n in range(cores)]
+            together = Server(" ".join(s.url for s in each), [process for s in each for process in s.processes])
+            take_part("processes", together, one)
         if "plain" not in options.without:
             resnet18(folder / "resnet18.onnx")
+            form = form_request("/classify/", [jpeg])
             plain = serve_peer("plain.py", lambda port: [str(folder / "resnet18.onnx"), port], form)
-            servers["plain"] = running(plain)
-            requests["plain"] = form
+            take_part("plain", plain, form)
+        for server in servers.values():
+            server.sleep()
+        if "litserve" not in options.without:
+            litserve, told = serve_litserve(options.model, one, cores, options.short)
+            print(f"LitServe's best settings: {told}", flush=True)
+            take_part("litserve", litserve, one)
+            litserve.sleep()
 
         rates = capacities(servers, bare, requests, length)
-        ratios = {
-            "requests/s, to unavoidable": rates["fulldeck"] * (1 / rates["bare"] + 1 / rates["handler"]),
-            f"requests/s of {FILES} files, to unavoidable": rates[f"fulldeck, {FILES} files"]
-            * (FILES / rates["bare in batches"] + 1 / rates[f"handler, {FILES} files"]),
-        }
-        if "litserve" in rates:
-            ratios["requests/s, to LitServe"] = rates["fulldeck"] / rates["litserve"]
-        if "plain" in rates:
-            ratios["requests/s, to plain FastAPI"] = rates["fulldeck"] / rates["plain"]
+        ratios = throughput(rates)
         if "loads" not in options.without:
             print("\nunder load (times in ms)")
-            found = loads(servers["fulldeck"], one, rates["fulldeck"], length)
-            ratios |= {
-                "p99 at 70 % of capacity, to unloaded median": found["p99 at 70 %"] / found["unloaded median"],
-                "accepted p99 at 4 x capacity, to p99 at 70 %": found["p99 at 4 x"] / found["p99 at 70 %"],
-                "goodput at 4 x capacity, to capacity": found["goodput at 4 x"] / rates["fulldeck"],
-                "answers at 4 x capacity but 200, 429 and 503": found["others at 4 x"],
-            }
+            ratios |= under_load(servers["fulldeck"], one, rates["fulldeck"], length)
     return report(ratios)
 
 

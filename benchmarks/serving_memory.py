@@ -85,7 +85,7 @@ def main() -> int:
                 done = FIRST + step * (options.requests - FIRST) // steps
                 print(f"{done:>6} requests: {last / 2**20:6.1f} MiB", flush=True)
         finally:
-            server.process.end()
+            server.end()
     print(f"ratio {last / first:.3f} (limit {LIMIT}); answers {dict(statuses)}")
     wrong = set(statuses) != {200, 415, 422} or statuses[415] != statuses[422]
     return int(last / first > LIMIT or wrong)
