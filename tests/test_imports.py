@@ -103,6 +103,7 @@ def test_a_service_loads_its_database_only_when_it_has_something_to_write(tmp_pa
 
 
 FORBIDDEN = {
+    "bench": ("data", "inference", "training", "serving", "ui", "registry", "monitoring"),
     "cards.py": ("data", "inference", "training", "serving", "ui", "registry", "monitoring"),
     "inference": ("data", "training", "serving", "ui", "monitoring", "registry"),
     "monitoring": ("data", "training", "serving", "ui"),
