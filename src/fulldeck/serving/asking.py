@@ -50,10 +50,10 @@ class Asking:
         Raises:
             Problem: a file or the request cannot be used, or there is no room or time for it.
         """
+        # Before the body is read, as there would be no use in sending it, and before anything else that takes time.
+        self.engine.ready()
+        self.engine.queue.check()
         with self._metrics.in_flight.track_inprogress(), self._metrics.stage("total"):
-            # Before the body is read, as there would be no use in sending it.
-            self.engine.ready()
-            self.engine.queue.check()
             try:
                 async with asyncio.timeout(self._settings.request_seconds):
                     with Share(self._memory) as share:

@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from fulldeck.errors import ImageError
@@ -72,7 +72,7 @@ def bad_files(files: list[BadFile]) -> Problem:
     )
 
 
-def render(request_id: str | None, problem: Problem) -> JSONResponse:
+def render(request_id: str | None, problem: Problem) -> Response:
     """The response that carries a problem."""
     body = ProblemBody(
         title=HTTPStatus(problem.status).phrase,
@@ -82,10 +82,11 @@ def render(request_id: str | None, problem: Problem) -> JSONResponse:
         request_id=request_id or "",
         errors=problem.files,
     )
-    return JSONResponse(body.model_dump(), problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
+    content = ProblemBody.__pydantic_serializer__.to_json(body)
+    return Response(content, problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
 
 
-def refusal(request: Request, problem: Problem) -> JSONResponse:
+def refusal(request: Request, problem: Problem) -> Response:
     """The response of a request that gets no answer, which is counted."""
     request.app.state.metrics.problem(problem.code)
     return render(request.state.request_id, problem)
@@ -94,7 +95,7 @@ def refusal(request: Request, problem: Problem) -> JSONResponse:
 def install(app: FastAPI) -> None:
     """Make every refusal of ``app``, the framework's own too, a problem body."""
 
-    def on_problem(request: Request, error: Exception) -> JSONResponse:
+    def on_problem(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException):
             phrase = HTTPStatus(error.status_code).phrase
             code = phrase.lower().replace(" ", "-")
