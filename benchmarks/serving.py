@@ -32,7 +32,7 @@ from importlib.resources import files
 from itertools import product
 from pathlib import Path
 
-from fulldeck.inference.classifier import available_cores
+from fulldeck.inference.cores import available_cores
 from fulldeck.inference.model_file import champion_path
 from load import Outcome, closed, form_request, image_request, paced
 

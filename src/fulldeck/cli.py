@@ -562,7 +562,7 @@ def _whom(
 
         client = click.get_current_context().with_resource(Client(url, key, threshold=threshold))
         return client, client.info.labels, CONNECTIONS
-    from fulldeck.inference.classifier import available_cores
+    from fulldeck.inference.cores import available_cores
     from fulldeck.inference.recognizer import Recognizer
 
     recognizer = Recognizer(model, threads=1, threshold=threshold, locator=locator)

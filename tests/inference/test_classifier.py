@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fulldeck.errors import ModelError
-from fulldeck.inference.classifier import Classifier, available_cores
+from fulldeck.inference.classifier import Classifier
 from fulldeck.inference.seal import seal
 
 
@@ -83,7 +83,3 @@ def test_another_output(tmp_path, tiny_model):
     (tmp_path / "one.onnx").write_bytes(seal(model.SerializeToString()))
     with pytest.raises(ModelError, match="it has no output 'embedding'"):
         Classifier(tmp_path / "one.onnx")
-
-
-def test_there_is_at_least_one_core():
-    assert available_cores() >= 1

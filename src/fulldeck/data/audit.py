@@ -27,7 +27,7 @@ from fulldeck.data.layout import SPLITS
 from fulldeck.data.manifest import content_hash, image_paths
 from fulldeck.errors import DataError, ImageError
 from fulldeck.inference import image
-from fulldeck.inference.classifier import available_cores
+from fulldeck.inference.cores import available_cores
 
 UNSPLIT = "all"
 MANY, FEW = 2.0, 0.5

@@ -3,7 +3,6 @@
 It takes arrays and returns arrays; where they come from and what the labels mean is the recogniser's business.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from fulldeck.errors import ModelError
+from fulldeck.inference.cores import available_cores
 from fulldeck.inference.model_file import EMBEDDING, INPUT, PROBABILITIES, ModelInfo
 from fulldeck.inference.session import open_session
 
@@ -52,16 +52,6 @@ class Classifier:
         """
         probabilities, embedding = self._session.run([PROBABILITIES, EMBEDDING], {INPUT: batch})
         return probabilities, embedding
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use: those it is bound to, or fewer if its control group has a quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        return max(1, min(cores, round(int(quota) / int(period))))
-    except (OSError, ValueError):  # no such file, or "max": no quota
-        return cores
 
 
 def _check_graph(session: ort.InferenceSession, info: ModelInfo, path: Path) -> None:

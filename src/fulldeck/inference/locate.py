@@ -14,7 +14,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from fulldeck.errors import ModelError
-from fulldeck.inference.classifier import available_cores
+from fulldeck.inference.cores import available_cores
 from fulldeck.inference.image import scaled
 from fulldeck.inference.model_file import INPUT, LocatorInfo
 from fulldeck.inference.quads import Quad, overlap, plausible

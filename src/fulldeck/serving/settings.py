@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from fulldeck.errors import ConfigError
-from fulldeck.inference.classifier import available_cores
+from fulldeck.inference.cores import available_cores
 from fulldeck.inference.image import MAX_PIXELS
 
 Access = Literal["auto", "keys", "open"]
