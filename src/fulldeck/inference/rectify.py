@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from fulldeck.inference.image import halved, resize
 
-MARGIN = 0.03
+MARGIN = 0.08
 """The card's corners lie so far inside the square, in parts of its side, so that a little of the surroundings shows: a
 corner that was found a little too far inside still leaves the index whole."""
 
