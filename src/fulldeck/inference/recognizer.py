@@ -355,8 +355,12 @@ class Recognizer:
         named: list[tuple[Prediction, View]] = []
         for start in range(0, len(crops), CHUNK):
             chunk = crops[start : start + CHUNK]
-            predictions, embeddings = self.predict_and_embed(chunk)
-            named += zip(predictions, map(View, chunk, embeddings), strict=True)
+            probabilities, embeddings = self.classifier.run(chunk)
+            doubtful = probabilities.max(axis=1) < self.info.threshold
+            if doubtful.any():  # most cards look the same upside down: so there are two looks at them
+                again, _ = self.classifier.run(np.ascontiguousarray(chunk[doubtful, ::-1, ::-1]))
+                probabilities[doubtful] = (probabilities[doubtful] + again) / 2
+            named += zip(map(self._name, probabilities), map(View, chunk, embeddings), strict=True)
         looks = sorted(zip(named, found, strict=True), key=lambda look: (-look[0][0].accepted, -look[0][0].probability))
         kept: list[tuple[Prediction, View, Found]] = []
         for (name, view), one in looks:
