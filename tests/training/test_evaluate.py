@@ -137,7 +137,7 @@ def test_summary_names_the_figures(measured):
 
 def test_the_chief_figures_for_programs(colour_model, colours, tmp_path):
     done = CliRunner().invoke(
-        main, ["evaluate", str(colour_model), str(colours), "--out", str(tmp_path / "out"), "--json"]
+        main, ["evaluate", str(colour_model()), str(colours), "--out", str(tmp_path / "out"), "--json"]
     )
     assert done.exit_code == 0, done.output
     figures, written = json.loads(done.stdout), json.loads((tmp_path / "out" / "metrics.json").read_text())
