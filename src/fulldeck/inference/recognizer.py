@@ -257,12 +257,13 @@ class Recognizer:
         probabilities, embeddings = self.classifier.run(batch)
         return [self._name(row) for row in probabilities], embeddings
 
-    def second_look(self, picture: Picture, whole: Prediction) -> Prediction:
+    def second_look(self, picture: Picture, square: NDArray[np.uint8], whole: Prediction) -> Prediction:
         """Settle what a picture shows: as a whole, upright or on its side, or by the card in it that shows most.
 
         Args:
             picture: The picture.
-            whole: What :meth:`predict` says of it.
+            square: uint8 [S, S, 3], RGB: what :meth:`prepare` makes of it.
+            whole: What :meth:`predict` says of that.
 
         Returns:
             The answer of :meth:`classify`: ``whole`` where that is sure, or what a quarter turn makes sure; else of the
@@ -275,28 +276,28 @@ class Recognizer:
         """
         if self._fills(whole):
             return whole
-        square, photo = picture.square_and_photo(self.info.size)
         aside, _ = self._aside(square)
         if self._fills(aside):
             return aside
-        cards = [card for card, _ in self._cards(photo)]
+        if self.locator_path is None:  # it need not be decoded again
+            return whole
+        cards = [card for card, _ in self._cards(picture.photo())]
         return _plain(max(cards, key=_prominence)) if cards else whole
 
     def locate_picture(self, picture: Picture) -> Located:
         """Find and name every card in one picture: see :meth:`locate`."""
-        return self.locate_decoded(*picture.square_and_photo(self.info.size))
+        return self.locate_decoded(*picture.square_and_photo(self.info.size))[0]
 
-    def locate_decoded(self, square: NDArray[np.uint8], photo: Photo) -> Located:
+    def locate_decoded(self, square: NDArray[np.uint8], photo: Photo) -> tuple[Located, list[View]]:
         """Find and name every card in one picture that is decoded already.
 
         Args:
             square: uint8 [S, S, 3], RGB: what :meth:`prepare` makes of it.
             photo: The same picture, large enough to be searched.
-        """
-        return self.locate_with_views(square, photo)[0]
 
-    def locate_with_views(self, square: NDArray[np.uint8], photo: Photo) -> tuple[Located, list[View]]:
-        """Do what :meth:`locate_decoded` does, and return what the model was given of each card, too."""
+        Returns:
+            The cards, and what the model was given of each, in the same order.
+        """
         [whole], [embedding] = self.predict_and_embed(square[np.newaxis])
         if self._fills(whole):
             seen = [(self._filling(whole, photo), View(square, embedding))]
@@ -313,7 +314,7 @@ class Recognizer:
 
     def _classify(self, pictures: list[Picture]) -> list[Prediction]:
         batch = np.stack([picture.square(self.info.size) for picture in pictures])
-        return [self.second_look(*pair) for pair in zip(pictures, self.predict(batch), strict=True)]
+        return [self.second_look(*each) for each in zip(pictures, batch, self.predict(batch), strict=True)]
 
     def _fills(self, whole: Prediction) -> bool:
         """Whether one card fills a picture, by what is said of the whole of it.

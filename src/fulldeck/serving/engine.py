@@ -280,9 +280,9 @@ class Engine:
             return bad
         wholes, embeddings = recognizer.predict_and_embed(np.stack(batch))
         predictions = []
-        for index, (picture, whole) in enumerate(zip(pictures, wholes, strict=True), job.start):
+        for index, (picture, square, whole) in enumerate(zip(pictures, batch, wholes, strict=True), job.start):
             try:
-                predictions.append(recognizer.second_look(picture, whole))
+                predictions.append(recognizer.second_look(picture, square, whole))
             except ImageError as error:  # at another scale its decoder may see another fault
                 bad.append(bad_file(error, picture.name, index))
         if bad:
@@ -313,7 +313,7 @@ class Engine:
             decoded = perf_counter()
             decoding += decoded - start
             if not bad:  # one photo after the other, so that they never lie in memory together
-                located, views = recognizer.locate_with_views(square, photo)
+                located, views = recognizer.locate_decoded(square, photo)
                 seen = [observe(upload.data, *view) for view in views] if self._observing else []
                 placed.append((located, seen))
                 inferring += perf_counter() - decoded

@@ -192,8 +192,8 @@ def _across(style: DeckStyle, rng: np.random.Generator) -> DeckStyle:
     field = replace(style.field, pip=between(rng, 34, 42), x=between(rng, 30, 44), y=between(rng, 60, 80), frame=0)
     if chance(rng, 0.6):
         large = between(rng, 130, 210)
-        field = Field(kind=pick(rng, ("single", "single", "numeral")), pip=large, low=between(rng, 0, large * 0.4))
-        field = replace(field, pip=large * 0.7) if field.kind == "numeral" else field
+        kind: FieldKind = pick(rng, ("single", "single", "numeral"))
+        field = Field(kind, pip=large * (0.7 if kind == "numeral" else 1), low=between(rng, 0, large * 0.4))
     courts = replace(style.courts, width=130, height=between(rng, 200, 230), frame=0, pip=0)
     return replace(style, index=index, field=field, courts=courts, border=None)
 
