@@ -24,6 +24,9 @@ Answered = Callable[[int, float], None]
 CUT_OFF = 0
 """The status of a request whose connection was closed before it was answered."""
 
+LEAST = 8
+"""A closed load goes on past its time until there are so many answers."""
+
 CONNECTIONS = 256
 """So many paced requests can be under way; one that is due when all are waits, and is charged for that. It is far above
 what a service lets in, or it would be the generator that holds the load back, and not the service."""
@@ -126,6 +129,8 @@ async def _connect(url: str) -> _Connection:
 def closed(url: str, request: bytes, connections: int, seconds: float) -> Outcome:
     """Keep a service busy with this many requests at a time, and report what it answered after a second's run-up.
 
+    It lasts these seconds, or longer where there would be too few answers to tell a rate.
+
     Several services, with blanks between, get the connections by turns.
     """
     return _run(_closed(url.split(), request, connections, seconds))
@@ -145,11 +150,12 @@ async def _closed(urls: Sequence[str], request: bytes, connections: int, seconds
 
         def answered(status: int, now: float) -> None:
             nonlocal busy, first, last
-            if begin <= now < end:
+            going_on = now < end or len(outcome.latencies.get(200, ())) < LEAST
+            if begin <= now and going_on:
                 if first:
                     outcome.note(status, now - sent)
                 first, last = first or now, now
-            if now < end and connection.open:
+            if going_on and connection.open:
                 start(connection)
                 return
             busy -= 1
@@ -162,9 +168,8 @@ async def _closed(urls: Sequence[str], request: bytes, connections: int, seconds
         start(connection)
     await asyncio.sleep(begin - perf_counter())
     before = _processor()
-    await asyncio.sleep(max(0.0, end - perf_counter()))
-    outcome.processor = _processor() - before
     await over
+    outcome.processor = _processor() - before
     outcome.seconds = last - first
     for connection in everyone:
         connection.close()

@@ -269,9 +269,11 @@ def capacities(servers: dict[str, Server], bare: Bare, requests: dict[str, bytes
     for name, request in requests.items():
         turns[name] = turn(servers[name.partition(",")[0]], request)
     rates: dict[str, list[float]] = {name: [] for name in turns}
-    for number in range(length.rounds):
+    for number in range(length.rounds + 1):
         for name in list(turns)[:: 1 if number % 2 else -1]:
-            rates[name].append(turns[name]())
+            rate = turns[name]()
+            if number:  # the first ones warm up
+                rates[name].append(rate)
     print("\nmedians of requests/s (the bare ones: images/s), and all of them")
     for name, values in rates.items():
         print(f"  {name:<24}{statistics.median(values):9.1f}   {' '.join(f'{value:.0f}' for value in values)}")
