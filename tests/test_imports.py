@@ -37,7 +37,7 @@ STATEMENTS = {
     "fulldeck.inference.recognizer": ("import fulldeck.inference.recognizer, fulldeck.inference.answers", ()),
     "fulldeck.cli": ("import fulldeck.cli", ()),
     "fulldeck.serving": ("import fulldeck.serving", ()),
-    "fulldeck.serving.app": ("import fulldeck.serving.app", ("fastapi", "prometheus_client", "pydantic_settings")),
+    "fulldeck.serving.app": ("import fulldeck.serving.app", ("starlette", "prometheus_client")),
 }
 
 

@@ -57,7 +57,6 @@ _EXTRAS = {
     "onnx": "train",
     "optuna": "sweep",
     "prometheus_client": "serve",
-    "pydantic_settings": "serve",
     "resvg_py": "train",
     "sklearn": "train",
     "streamlit": "ui",

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from http import HTTPStatus
 from ipaddress import ip_address
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from fastapi import Depends, Request
-from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers
+from starlette.requests import Request
 
 from fulldeck.errors import ConfigError
 from fulldeck.serving.problems import Problem
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from fulldeck.serving.keys import KeyRing
 
 logger = logging.getLogger(__name__)
-
-_BEARER = HTTPBearer(auto_error=False, description="A key that `fulldeck keys add` made; not asked for on loopback.")
-_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same key in a header of its own.")
 
 
 class Rates:
@@ -88,24 +84,15 @@ def _given(headers: Headers) -> str | None:
     return headers.get("x-api-key")
 
 
-async def authenticated(
-    request: Request,
-    _bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
-    _header: Annotated[str | None, Depends(_HEADER)],
-) -> str | None:
-    """:func:`key_of`, with the two headers in the description."""
-    return key_of(request)
-
-
-async def administrator(request: Request, key: Annotated[str | None, Depends(authenticated)]) -> None:
+def administrator(request: Request) -> None:
     """Let in whoever runs the service: by a key for it, or, where the service asks for none, from this machine.
 
     A page in a browser on this machine is not its operator, nor is what a proxy on it passes on.
 
     Raises:
-        Problem: 403 for all others.
+        Problem: 401 or 403 for all others.
     """
-    if key is not None:
+    if key_of(request) is not None:
         if not request.state.key_is_admin:
             raise Problem(HTTPStatus.FORBIDDEN, "no-administrator", _NO_ADMIN)
         return

@@ -5,27 +5,40 @@ from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
-from fastapi_offline import FastAPIOffline
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 
-from fulldeck import __version__
 from fulldeck.inference.recognizer import Recognizer
-from fulldeck.serving import admin, problems
+from fulldeck.serving import description, problems, routes
 from fulldeck.serving.access import Rates
 from fulldeck.serving.context import RequestContext
+from fulldeck.serving.description import Description
 from fulldeck.serving.direct import DirectRoutes
 from fulldeck.serving.engine import Engine
 from fulldeck.serving.keys import KeyRing
 from fulldeck.serving.limits import Memory
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.record import open_recorder
-from fulldeck.serving.routes import images, router
-from fulldeck.serving.schemas import BadFile, ProblemBody
 from fulldeck.serving.settings import Settings
 
+IMAGES = {
+    "/classify/": routes.classify,
+    "/classify": routes.classify,
+    "/locate/": routes.locate,
+    "/locate": routes.locate,
+}
+OTHERS = {
+    "/": routes.about,
+    "/example.jpg": routes.example,
+    "/health": routes.health,
+    "/ready": routes.ready,
+    "/metrics": routes.prometheus,
+}
 
-def create_app(settings: Settings, keys: KeyRing | None = None, loading: Future[Recognizer] | None = None) -> FastAPI:
+
+def create_app(settings: Settings, keys: KeyRing | None = None, loading: Future[Recognizer] | None = None) -> Starlette:
     """The service as an ASGI app.
 
     Args:
@@ -43,7 +56,7 @@ def create_app(settings: Settings, keys: KeyRing | None = None, loading: Future[
         metrics.follow(recorder.log)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
         loading = asyncio.create_task(start())
         yield
         await loading
@@ -57,15 +70,24 @@ def create_app(settings: Settings, keys: KeyRing | None = None, loading: Future[
             await asyncio.sleep(0)
             recorder.log.start()
 
-    # FastAPI's own documentation page is a blank one where a content delivery network cannot be reached.
-    app = FastAPIOffline(
-        title="fulldeck",
-        version=__version__,
-        summary="Show it a playing card and it says which.",
-        license_info={"name": "MIT", "identifier": "MIT"},
-        docs_url="/docs",
-        redoc_url=None,
-        static_url="/docs-files",
+    described = Description()
+    app = Starlette(
+        routes=[
+            *(Route(path, answer, methods=["POST"]) for path, answer in IMAGES.items()),
+            *(Route(path, answer, methods=["GET"]) for path, answer in OTHERS.items()),
+            Route("/admin/reload", routes.reload, methods=["POST"]),
+            *(Route(path, described) for path in description.PATHS),
+        ],
+        middleware=[
+            Middleware(
+                RequestContext,
+                metrics=metrics,
+                max_body_bytes=settings.max_body_bytes,
+                routes={*IMAGES, *OTHERS, "/admin/reload", "/openapi.json", "/docs"},
+            ),
+            *_cors(settings),
+            Middleware(DirectRoutes, routes=IMAGES),
+        ],
         lifespan=lifespan,
     )
     app.state.settings = settings
@@ -75,35 +97,20 @@ def create_app(settings: Settings, keys: KeyRing | None = None, loading: Future[
     app.state.memory = Memory(settings.max_pending_bytes, metrics)
     app.state.keys = keys
     app.state.rates = Rates(settings.rate_per_second, settings.rate_burst)
-    app.include_router(router)
-    app.include_router(images)
-    app.include_router(admin.router)
-    app.add_middleware(DirectRoutes, routes=images.routes)
-    if settings.cors_origins:
-        app.add_middleware(
+    problems.install(app)
+    return app
+
+
+def _cors(settings: Settings) -> list[Middleware]:
+    """What lets pages of other origins ask, if any may."""
+    if not settings.cors_origins:
+        return []
+    return [
+        Middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=("GET", "POST"),
             allow_headers=("Authorization", "Content-Type", "X-API-Key", "X-Request-ID"),
             expose_headers=("Retry-After", "X-Request-ID"),
         )
-    app.add_middleware(RequestContext, metrics=metrics, max_body_bytes=settings.max_body_bytes)
-    problems.install(app)
-    _describe_problems(app)
-    return app
-
-
-def _describe_problems(app: FastAPI) -> None:
-    """Add the problem bodies, which no route returns by type, to the OpenAPI description."""
-    describe = app.openapi
-
-    def openapi() -> dict[str, object]:
-        described = describe()
-        schemas = described.setdefault("components", {}).setdefault("schemas", {})
-        for model in (BadFile, ProblemBody):
-            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-            schema.pop("$defs", None)
-            schemas[model.__name__] = schema
-        return described
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    ]

@@ -5,8 +5,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
-from fastapi import Request, Response
-from pydantic import BaseModel
+from starlette.requests import Request
 from starlette.types import Receive
 
 from fulldeck.serving.access import Rates, within_rate
@@ -67,8 +66,3 @@ class Asking:
                 self._metrics.shed("request-timeout")
                 detail = f"the request was not answered within {self._settings.request_seconds:g} seconds"
                 raise Problem(HTTPStatus.GATEWAY_TIMEOUT, "request-timeout", detail) from None
-
-
-def sent(answer: BaseModel) -> Response:
-    """An answer's response."""
-    return Response(answer.__pydantic_serializer__.to_json(answer), media_type="application/json")

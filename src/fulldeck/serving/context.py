@@ -7,6 +7,7 @@ come is known and bounded, or it would be taken for the next request, or come fo
 import logging
 import random
 import re
+from collections.abc import Container
 from http import HTTPStatus
 from time import perf_counter
 
@@ -39,15 +40,14 @@ _ANSWERS = (
 _OWN = b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 _DOCS = (*_SAFE, (b"content-security-policy", _OWN))
 
-# Labels of metrics are patterns and known words, not what was asked for: a stranger must not make up new series.
+# Labels of metrics are known words, not what was asked for: a stranger must not make up new series.
 _METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
 
 
-def _series(scope: Scope) -> tuple[str, str]:
-    """The request's method and its route's pattern, with and without its last slash being one route."""
-    method = scope["method"] if scope["method"] in _METHODS else "other"
-    route = getattr(scope.get("route"), "path", None)
-    return method, "other" if route is None else route.rstrip("/") or "/"
+def _series(scope: Scope, routes: Container[str]) -> tuple[str, str]:
+    """The request's method and its route, with and without its last slash being one route."""
+    method, path = scope["method"], scope["path"]
+    return method if method in _METHODS else "other", (path.rstrip("/") or "/") if path in routes else "other"
 
 
 def _endless(headers: Headers, max_body_bytes: int) -> bool:
@@ -113,12 +113,20 @@ class _Exchange:
 
 
 class RequestContext:
-    """ASGI middleware around the whole app."""
+    """ASGI middleware around the whole app.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, max_body_bytes: int) -> None:
+    Args:
+        app: the app.
+        metrics: where requests are counted.
+        max_body_bytes: a body that is longer is not waited for.
+        routes: the paths that are counted by their names.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, max_body_bytes: int, routes: Container[str]) -> None:
         self.app = app
         self.metrics = metrics
         self.max_body_bytes = max_body_bytes
+        self.routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, under its id."""
@@ -140,6 +148,6 @@ class RequestContext:
             problem = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", detail)
             await render(exchange.id, problem)(scope, exchange.receive, exchange.send)
         finally:
-            self.metrics.answered(*_series(scope), exchange.status)
+            self.metrics.answered(*_series(scope, self.routes), exchange.status)
             exchange.log()
             REQUEST_ID.reset(token)

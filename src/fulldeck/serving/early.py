@@ -5,7 +5,6 @@ Nothing here imports what takes long.
 
 import gc
 import os
-import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,21 +16,12 @@ if TYPE_CHECKING:
 
 @contextmanager
 def lean() -> Iterator[None]:
-    """Import, and put together, without what makes that a tenth longer: see ``benchmarks/serving_start.py``.
-
-    Garbage is not looked for, as what is imported stays. And ``pydantic.v1`` is not there: FastAPI, which does without,
-    would load all of it only to find that no model of ours is one of its models.
-    """
+    """Import, and put together, without looking for garbage: what is imported stays."""
     collecting = gc.isenabled()
     gc.disable()
-    absent = "pydantic.v1" not in sys.modules
-    if absent:
-        sys.modules["pydantic.v1"] = None  # type: ignore[assignment]  # which makes an import of it fail
     try:
         yield
     finally:
-        if absent:
-            del sys.modules["pydantic.v1"]
         if collecting:
             gc.enable()
 

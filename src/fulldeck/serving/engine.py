@@ -20,9 +20,8 @@ from fulldeck.monitoring.observation import Observation, observe
 from fulldeck.serving.limits import Upload
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.model_source import open_model
-from fulldeck.serving.problems import Problem, bad_file, bad_files
+from fulldeck.serving.problems import BadFile, Problem, bad_file, bad_files
 from fulldeck.serving.queue import Queue
-from fulldeck.serving.schemas import BadFile
 from fulldeck.serving.settings import Settings
 from fulldeck.serving.threads import all_done
 

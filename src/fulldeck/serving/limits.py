@@ -11,10 +11,9 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 
-from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.problems import Problem

@@ -1,17 +1,28 @@
 """What a client is told when a request fails: RFC 9457 problem bodies, which name the files that were at fault."""
 
+from dataclasses import asdict, dataclass
 from http import HTTPStatus
-from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
 from fulldeck.errors import ImageError
-from fulldeck.serving.schemas import BadFile, ProblemBody
+from fulldeck.serving import answers
 
 MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class BadFile:
+    """A file that cannot be used: its name and place, the status that it would have had alone, and its fault."""
+
+    file: str
+    index: int
+    status: int
+    code: str
+    detail: str
 
 
 class Problem(Exception):  # noqa: N818  (RFC 9457's own word)
@@ -74,15 +85,16 @@ def bad_files(files: list[BadFile]) -> Problem:
 
 def render(request_id: str | None, problem: Problem) -> Response:
     """The response that carries a problem."""
-    body = ProblemBody(
-        title=HTTPStatus(problem.status).phrase,
-        status=problem.status,
-        code=problem.code,
-        detail=problem.detail,
-        request_id=request_id or "",
-        errors=problem.files,
-    )
-    content = ProblemBody.__pydantic_serializer__.to_json(body)
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "code": problem.code,
+        "detail": problem.detail,
+        "request_id": request_id or "",
+        "errors": [asdict(file) for file in problem.files],
+    }
+    content = answers.encoded(body)
     return Response(content, problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
 
 
@@ -92,7 +104,7 @@ def refusal(request: Request, problem: Problem) -> Response:
     return render(request.state.request_id, problem)
 
 
-def install(app: FastAPI) -> None:
+def install(app: Starlette) -> None:
     """Make every refusal of ``app``, the framework's own too, a problem body."""
 
     def on_problem(request: Request, error: Exception) -> Response:
@@ -101,58 +113,8 @@ def install(app: FastAPI) -> None:
             code = phrase.lower().replace(" ", "-")
             detail = error.detail if error.detail != phrase else f"{request.method} {request.url.path}: {phrase}"
             error = Problem(error.status_code, code, detail, headers=dict(error.headers or {}))
-        elif isinstance(error, RequestValidationError):
-            faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            error = Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", faults)
-        assert isinstance(error, Problem)  # noqa: S101  (these three are all that are installed below)
+        assert isinstance(error, Problem)  # noqa: S101  (these two are all that are installed below)
         return refusal(request, error)
 
-    for kind in (Problem, HTTPException, RequestValidationError):
+    for kind in (Problem, HTTPException):
         app.add_exception_handler(kind, on_problem)
-
-
-# A code and a sentence for each status that the description shows; a file's name stands before a colon.
-_EXAMPLES = {
-    400: ("malformed-multipart", "the multipart body ends before its closing boundary"),
-    401: ("no-key", "this service asks for a key: send it as `Authorization: Bearer KEY`"),
-    403: ("no-administrator", "this needs an administrator's key: make one with `fulldeck keys add NAME --admin`"),
-    408: ("body-timeout", "the body did not arrive within 30 seconds"),
-    409: ("model-refused", "model.onnx: there is no such model file; the old model serves on"),
-    413: ("body-too-large", "the body is larger than 33,554,432 bytes: send fewer or smaller images"),
-    415: (
-        "not-an-image",
-        "notes.txt: this is no image that fulldeck reads (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF)",
-    ),
-    422: ("truncated", "card.jpg: the JPEG is truncated; get the whole file"),
-    429: ("rate-limit", "this key has sent too many images: try again in 3 s"),
-    503: ("queue-full", "the service has as much to do as it can hold: try again in a second"),
-    504: ("request-timeout", "the request was not answered within 60 seconds"),
-}
-
-
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI entries of these problem statuses."""
-    entries: dict[int | str, dict[str, Any]] = {}
-    for status in statuses:
-        code, detail = _EXAMPLES[status]
-        phrase = HTTPStatus(status).phrase
-        name, _, named = detail.partition(": ") if status in {415, 422} else ("", "", "")
-        files = [BadFile(file=name, index=0, status=status, code=code, detail=detail)] if named else []
-        example = ProblemBody(
-            title=phrase,
-            status=status,
-            code=code,
-            detail=detail,
-            request_id="9b1deb4d3b7d4bad9bdd2b0d7b3dcb6d",
-            errors=files,
-        )
-        entries[status] = {
-            "description": phrase,
-            "content": {
-                MEDIA_TYPE: {
-                    "schema": {"$ref": "#/components/schemas/ProblemBody"},
-                    "example": example.model_dump(),
-                }
-            },
-        }
-    return entries

@@ -12,7 +12,7 @@ from types import FrameType
 
 import click
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from fulldeck.errors import ConfigError, FulldeckError, ModelError
 from fulldeck.inference.recognizer import Recognizer
@@ -87,7 +87,7 @@ def _keys(settings: Settings, address: str) -> KeyRing | None:
     return ring
 
 
-def _run(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
+def _run(app: Starlette, settings: Settings, listener: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         http=bounded(settings),
