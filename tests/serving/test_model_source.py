@@ -1,6 +1,7 @@
 import hashlib
 import shutil
 
+import numpy as np
 import pytest
 
 from fulldeck.errors import ModelError
@@ -66,14 +67,14 @@ def test_a_file_with_its_hash_beside_it(model):
         open_model(str(model))
 
 
-def test_a_copy_keeps_the_locator_and_goes_with_its_model(model, tiny_locator):
+def test_a_copy_has_its_locator_too_and_leaves_nothing_behind(model, tiny_locator):
+    table = np.full((192, 320, 3), 128, np.uint8)
+    table[60:116, 100:140] = (250, 10, 10)
     shutil.copyfile(tiny_locator, model.with_name("locator.onnx"))
     recognizer = open_model(f"{model}#sha256={sha256(model)}")
-    copy = recognizer.locator_path
-    assert copy.exists()
-    assert copy.parent != model.parent
-    del recognizer
-    assert not copy.parent.exists()
+    assert recognizer.locator_path.parent != model.parent
+    assert not recognizer.locator_path.parent.exists()
+    assert len(recognizer.locate(table)) == 1
 
 
 @pytest.mark.parametrize("source", ["no/such.onnx", "no/such.onnx#sha256=00"])

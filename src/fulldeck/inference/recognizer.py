@@ -169,6 +169,14 @@ class Recognizer:
         """What the model file says of itself."""
         return self.classifier.info
 
+    def open_locator(self) -> None:
+        """Open the locator file, if there is one, now and not when it is first needed.
+
+        Raises:
+            ModelError: It cannot be used.
+        """
+        self._opened()
+
     @overload
     def classify(self, image_or_images: "Given", name: str = "image") -> Prediction: ...
 
@@ -330,12 +338,16 @@ class Recognizer:
         return prediction, View(turned, embedding)
 
     def _find(self, photo: Photo) -> list[Found]:
+        locator = self._opened()
+        return [] if locator is None else locator.find(photo.pixels)
+
+    def _opened(self) -> Locator | None:
         if self.locator_path is None:
-            return []
+            return None
         with self._opening:
             if self._locator is None:
                 self._locator = Locator(self.locator_path, self._threads)
-        return self._locator.find(photo.pixels)
+            return self._locator
 
     def _filling(self, whole: Prediction, photo: Photo, *, on_its_side: bool = False) -> LocatedCard:
         """Give the place of the card that fills a picture: the outline that covers most of it, or its own."""

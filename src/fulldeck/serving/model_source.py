@@ -11,7 +11,6 @@ import hashlib
 import math
 import shutil
 import tempfile
-import weakref
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -45,17 +44,11 @@ def open_model(source: str | None) -> Recognizer:
     wanted = wanted or _beside(read, address)
     if not wanted and "://" not in address:
         return _tried(Recognizer(address, threads=1), address)
-    folder = tempfile.TemporaryDirectory(prefix="fulldeck-model-")
-    try:
-        copy = Path(folder.name, "model.onnx")
+    with tempfile.TemporaryDirectory(prefix="fulldeck-model-") as folder:
+        copy = Path(folder, "model.onnx")
         _check_hash(_copied(read, address, copy), wanted, address)
         _copy_locator(read, address, copy)
-        recognizer = _tried(Recognizer(copy, threads=1), shown(address))
-    except BaseException:
-        folder.cleanup()
-        raise
-    weakref.finalize(recognizer, folder.cleanup)  # its locator is opened when it is first needed
-    return recognizer
+        return _tried(Recognizer(copy, threads=1), shown(address))
 
 
 def _registered(source: str) -> Recognizer:
@@ -178,7 +171,7 @@ def _tried(recognizer: Recognizer, name: str) -> Recognizer:
     """The recogniser, which has named a card: so no user waits for its first run, and it gives numbers."""
     example = files("fulldeck.serving").joinpath("example.jpg").read_bytes()
     prediction = recognizer.classify(example)
-    recognizer.locate(example)  # which opens the locator, too
+    recognizer.open_locator()
     if not math.isfinite(prediction.probability):
         raise ModelError(f"{name}: the model gives no number for a picture of a card: export it anew")
     return recognizer
