@@ -4,7 +4,7 @@ from enum import Enum
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Response
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
@@ -198,6 +198,7 @@ def described() -> FastAPI:
         "/metrics",
         tags=_OPERATION,
         dependencies=_KEY,
+        response_class=Response,
         responses=_documented(401) | {200: {"content": {"text/plain": {}}}},
     )(routes.prometheus)
     app.post(
