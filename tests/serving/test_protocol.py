@@ -157,3 +157,10 @@ def test_what_is_no_http_is_refused(url):
         connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100))
         assert answer(connection).startswith(b"HTTP/1.1 400")
     assert still_serves(url)
+
+
+def test_an_answers_head_and_body_come_together(url):
+    with connect(url) as connection:
+        for _ in range(3):
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(65536).endswith(b'\r\n\r\n{"status":"ok"}')

@@ -23,7 +23,7 @@ from fulldeck.serving.model_source import open_model
 from fulldeck.serving.problems import BadFile, Problem, bad_file, bad_files
 from fulldeck.serving.queue import Queue
 from fulldeck.serving.settings import Settings
-from fulldeck.serving.threads import all_done
+from fulldeck.serving.threads import all_done, wait
 
 logger = logging.getLogger(__name__)
 
@@ -238,12 +238,12 @@ class Engine:
             Problem: 422 decode-timeout, which names the files.
         """
         limit = self._settings.decode_seconds
-        wait = limit
+        left = limit
         while not done.done():
-            await asyncio.wait({done}, timeout=wait)
+            await wait(done, left)
             decoding = [job.decoding for job in jobs if job.decoding is not None]
             ages = {index: perf_counter() - since for index, since in decoding}
-            wait = max(limit - max(ages.values(), default=0.0), 0.001)
+            left = max(limit - max(ages.values(), default=0.0), 0.001)
             uploads = [upload for job in jobs for upload in job.uploads]
             self._refuse(
                 BadFile(

@@ -1,7 +1,6 @@
 """The figures that Prometheus reads. Each app has a registry of its own, so that two in one process stay apart."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
@@ -37,6 +36,21 @@ class _LogFigures(Collector):
         for reason, count in figures.lost.items():
             lost.add_metric((reason,), count)
         yield lost
+
+
+class _Stage:
+    """Times what runs inside; a class, as a generator takes thrice the time."""
+
+    __slots__ = ("_histogram", "_start")
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+
+    def __enter__(self) -> None:
+        self._start = perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._histogram.observe(perf_counter() - self._start)
 
 
 class Metrics:
@@ -107,14 +121,9 @@ class Metrics:
         """Count one request by its route's pattern."""
         self._requests.labels(method, route, str(status)).inc()
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time what runs inside."""
-        start = perf_counter()
-        try:
-            yield
-        finally:
-            self.timed(name, perf_counter() - start)
+    def stage(self, name: str) -> "_Stage":
+        """Time what runs inside of ``with``."""
+        return _Stage(self._stages[name])
 
     def timed(self, stage: str, seconds: float) -> None:
         """Note how long a stage took."""

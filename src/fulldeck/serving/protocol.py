@@ -131,13 +131,33 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class _Guarded:
-    """A connection's transport as uvicorn sees it: when it closes is the protocol's to decide."""
+    """A connection's transport as uvicorn sees it: when it closes is the protocol's to decide.
+
+    And an answer's head waits for its body, which mostly comes at once, so that both leave together: two writes cost
+    both sides two system calls, and the client wakes up twice.
+    """
 
     def __init__(self, transport: asyncio.Transport, protocol: BoundedProtocol) -> None:
         self._transport = transport
         self._protocol = protocol
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(b"HTTP/1.1 "):
+            self._head = data
+            self._protocol.loop.call_soon(self._flush)
+            return
+        self._transport.write(data)
+
+    def _flush(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
 
     def close(self) -> None:
+        self._flush()
         self._protocol.close()
 
     def is_closing(self) -> bool:

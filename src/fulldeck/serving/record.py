@@ -1,6 +1,5 @@
 """Hands what was answered to the prediction log."""
 
-import asyncio
 import hashlib
 import re
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from fulldeck.monitoring.observation import Observation
 from fulldeck.monitoring.prediction_log import PredictionLog
 from fulldeck.serving.limits import Upload
 from fulldeck.serving.settings import Settings
+from fulldeck.serving.threads import all_done, wait
 
 Row = tuple[Upload, Prediction, Observation]
 """A file, what is said of it or of one card on it, and what that looked like."""
@@ -74,4 +74,4 @@ class Recorder:
                 )
             )
             last = upload
-        await asyncio.wait({asyncio.wrap_future(self.log.keep(entries))}, timeout=KEEP_SECONDS)
+        await wait(all_done([self.log.keep(entries)]), KEEP_SECONDS)

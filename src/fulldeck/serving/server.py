@@ -94,6 +94,7 @@ def _run(app: Starlette, settings: Settings, listener: socket.socket) -> None:
         access_log=False,  # RequestContext has a line a request, with its id
         log_config=None,  # the command line has set logging up
         server_header=False,
+        proxy_headers=False,  # where a client is tells its address, and not its word
         lifespan="on",
         ws="none",
         timeout_graceful_shutdown=settings.drain_seconds,

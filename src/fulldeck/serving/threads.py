@@ -1,6 +1,7 @@
 """Waits in the event loop for work in threads, at the price of one wake-up.
 
-``asyncio.wrap_future`` and what stands on it copy each result and each cancellation to and fro between two futures.
+``asyncio.wrap_future`` and what stands on it copy each result and each cancellation to and fro between two futures;
+``asyncio.wait`` first makes a set of whatever it is given.
 """
 
 import asyncio
@@ -31,3 +32,21 @@ def all_done(futures: Sequence[Future[Any]]) -> asyncio.Future[None]:
     for future in futures:
         future.add_done_callback(tell)
     return done
+
+
+async def wait(done: asyncio.Future[None], seconds: float) -> None:
+    """Wait until something is done, but no longer than this."""
+    loop = asyncio.get_running_loop()
+    waiter = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    timer = loop.call_later(seconds, wake)
+    done.add_done_callback(wake)
+    try:
+        await waiter
+    finally:
+        timer.cancel()
+        done.remove_done_callback(wake)
