@@ -10,6 +10,7 @@ Exits with 1 if the ratio of the medians is above the limit.
 
 import argparse
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -34,10 +35,10 @@ print("ready", flush=True)
 def seconds_to_first_line(command: list[str], environment: dict[str, str]) -> float:
     """Start a process, and end it once it has said something."""
     start = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, start_new_session=True) as process:
         line = process.stdout.readline() if process.stdout else b""
         taken = time.perf_counter() - start
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
     if not line:
         sys.exit(f"{command} did not start")
     return taken

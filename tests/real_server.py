@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 FULLDECK = Path(sys.executable).parent / "fulldeck"
 
 HEAD = "POST /classify/ HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
@@ -31,8 +33,22 @@ def serving(*arguments: str, verbose: str = "", **environment: str) -> Iterator[
         assert found, (line, process.stderr.read())
         yield process, f"http://127.0.0.1:{found[1].rpartition(':')[2]}"
     finally:
-        process.kill()
+        kill(process)
         process.communicate()
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """Kill a server, and what does its work."""
+    if process.poll() is None:
+        for each in [psutil.Process(process.pid), *psutil.Process(process.pid).children()]:
+            each.kill()
+    process.wait()
+
+
+def worker(process: subprocess.Popen[str]) -> int:
+    """The id of the process that does a server's work."""
+    [child] = psutil.Process(process.pid).children()
+    return child.pid
 
 
 def connect(url: str) -> socket.socket:

@@ -600,7 +600,13 @@ def _show(answers: Iterable[Any], total: int, header: str, rows: Callable[[Any],
 )
 @click.option("--keys", "keys_file", type=PATH, default=None, help="The file of API keys: see `fulldeck keys`.")
 @click.option("--open", "access", flag_value="open", default=None, help="Let everybody in, on any address.")
-@click.option("--log-format", type=click.Choice(["text", "json"]), default=None, help="How log lines look.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default=None,
+    envvar="FULLDECK_LOG_FORMAT",
+    help="How log lines look.",
+)
 def serve(*, host: str, port: int, model: str | None, keys_file: Path | None, access: Any, log_format: Any) -> None:
     """Serve the model over HTTP: POST images to /classify/, and see /docs for the rest.
 
@@ -608,12 +614,27 @@ def serve(*, host: str, port: int, model: str | None, keys_file: Path | None, ac
     so. Limits are set by environment variables, FULLDECK_MAX_BODY_BYTES and others: see docs/serve.md.
     """
     from fulldeck.serving.early import lean, load_early
+    from fulldeck.serving.listener import listen
+    from fulldeck.serving.logs import write_json
+    from fulldeck.serving.supervisor import keep_alive
 
-    loading = load_early(model)
-    with lean():
-        from fulldeck.serving.server import run
+    if log_format == "json":
+        write_json()
+    with listen(host, port) as listener:
+        lifeline = keep_alive(listener)  # from here on, this is the child
+        loading = load_early(model)
+        with lean():
+            from fulldeck.serving.server import run
 
-    run(host, port, loading, model=model, access=access, keys_file=keys_file, log_format=log_format)
+        run(
+            listener,
+            loading,
+            lifeline=lifeline,
+            model=model,
+            access=access,
+            keys_file=keys_file,
+            log_format=log_format,
+        )
 
 
 @main.group()

@@ -1,6 +1,7 @@
 """A real server, real users, and a log whose database, disk or process fails: nothing answered stays unlogged."""
 
 import contextlib
+import os
 import resource
 import signal
 import time
@@ -12,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from fulldeck.monitoring.tables import PREDICTIONS
-from real_server import serving
+from real_server import kill, serving, worker
 from real_users import Users
 
 
@@ -79,20 +80,30 @@ def test_postgresql_is_stopped_and_started_under_load(tiny_model, folder, databa
     assert users.slowest < 5
 
 
-def test_the_server_is_killed_under_load(tiny_model, folder):
-    answered: dict[str, int] = {}
-    for _ in range(2):
-        with serving("--model", str(tiny_model), FULLDECK_PREDICTIONS_FOLDER=str(folder)) as (process, url):
-            with Users(url) as users:
-                users.wait_for(30)
-                process.kill()
-                process.wait()
-            answered |= users.answered
+def test_the_worker_is_killed_under_load(tiny_model, folder):
     with serving("--model", str(tiny_model), FULLDECK_PREDICTIONS_FOLDER=str(folder)) as (process, url):
-        until_logged(f"sqlite:///{folder}/predictions.db", answered)
+        with Users(url) as users:
+            for _ in range(3):
+                users.wait_for(30)
+                os.kill(worker(process), signal.SIGKILL)
+                assert "killed by SIGKILL, and is started again" in process.stderr.readline()
+            users.wait_for(30)
+        until_logged(f"sqlite:///{folder}/predictions.db", users.answered)
+        assert lost(figures(url)) == 0
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+    assert set(users.statuses) <= {0, 200, 503}  # 0 is a connection that broke, and 503 that the model is loading
+    assert users.statuses[0] <= 3 * 4  # no more than were being answered: the others wait on the socket
     assert not list(folder.rglob("*.spill"))
+
+
+def test_all_of_it_is_killed_under_load(tiny_model, folder):
+    environment = {"FULLDECK_PREDICTIONS_FOLDER": str(folder)}
+    with serving("--model", str(tiny_model), **environment) as (process, url), Users(url) as users:
+        users.wait_for(30)
+        kill(process)
+    with serving("--model", str(tiny_model), **environment):
+        until_logged(f"sqlite:///{folder}/predictions.db", users.answered)
 
 
 def test_it_is_killed_while_the_database_is_away(tiny_model, folder, database):
@@ -101,8 +112,7 @@ def test_it_is_killed_while_the_database_is_away(tiny_model, folder, database):
     try:
         with serving("--model", str(tiny_model), **environment) as (process, url), Users(url) as users:
             users.wait_for(30)
-            process.kill()
-            process.wait()
+            kill(process)
     finally:
         database.start()
     with serving("--model", str(tiny_model), **environment) as (_, url):
@@ -115,10 +125,10 @@ def test_the_disk_is_full_under_load_and_then_is_not(tiny_model, folder):
     with serving("--model", str(tiny_model), FULLDECK_PREDICTIONS_FOLDER=str(folder)) as (process, url):
         with Users(url) as users:
             users.wait_for(20)
-            _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (8192, resource.RLIM_INFINITY))
+            _, hard = resource.prlimit(worker(process), resource.RLIMIT_FSIZE, (8192, resource.RLIM_INFINITY))
             until(lambda: not is_up(url))
             users.wait_for(30)
-            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+            resource.prlimit(worker(process), resource.RLIMIT_FSIZE, (hard, hard))
             users.wait_for(20)
         until_logged(f"sqlite:///{folder}/predictions.db", users.answered)
         assert lost(figures(url)) == 0

@@ -12,10 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from click.testing import CliRunner
 
 from fulldeck import Recognizer
-from fulldeck.cli import main
 from fulldeck.serving.keys import add, read, revoke
 from real_server import FULLDECK, HEAD, PART, answer, connect, serving
 from sent_images import encoded, jpeg
@@ -137,26 +135,19 @@ def test_serving_loads_nothing_of_training():
 # --- keys ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_public_address_needs_keys_or_a_word(tmp_path, monkeypatch):
+def test_a_public_address_needs_keys_or_a_word(tmp_path):
     keys = tmp_path / "keys"
-
-    def refused_by(*arguments: str) -> str:
-        result = CliRunner().invoke(main, ["serve", "--port", "0", *arguments])
-        assert result.exit_code == 1
-        return result.stderr
-
-    said = refused_by("--host", "0.0.0.0")
+    said = refused("--port", "0", "--host", "0.0.0.0")
     assert "--open" in said
     assert "fulldeck keys add" in said
-    public = ("--host", "0.0.0.0", "--keys", str(keys))
-    assert "no such file of keys" in refused_by(*public)
+    public = ("--port", "0", "--host", "0.0.0.0", "--keys", str(keys))
+    assert "no such file of keys" in refused(*public)
     add(keys, "me")
     revoke(keys, "me")
-    assert "no key in it is in use" in refused_by(*public)
+    assert "no key in it is in use" in refused(*public)
     keys.write_text("something else\n")
-    assert "no file of keys" in refused_by(*public)
-    monkeypatch.setenv("FULLDECK_ACCESS", "keys")
-    assert "there are no keys" in refused_by()
+    assert "no file of keys" in refused(*public)
+    assert "there are no keys" in refused("--port", "0", FULLDECK_ACCESS="keys")
 
 
 def test_a_public_address_that_is_open_on_purpose(tiny_model):

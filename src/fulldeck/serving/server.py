@@ -1,4 +1,4 @@
-"""Runs the app in a process of its own: takes the port, starts, says where it listens, and drains at a signal."""
+"""Runs the app in this process: starts, says where it listens, reloads and drains at a signal."""
 
 import asyncio
 import gc
@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import signal
 import socket
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from types import FrameType
@@ -28,10 +29,10 @@ logger = logging.getLogger(__name__)
 
 
 def run(
-    host: str,
-    port: int,
+    listener: socket.socket,
     loading: Future[Recognizer] | None = None,
     *,
+    lifeline: int | None = None,
     model: str | None = None,
     access: Access | None = None,
     keys_file: Path | None = None,
@@ -40,27 +41,26 @@ def run(
     """Serve until SIGTERM or SIGINT, then let running requests end and return.
 
     Args:
-        host: the address to listen on.
-        port: the port; 0 for any free one, which the line at the start names.
+        listener: what to listen on; the line at the start says where that is.
         loading: the model, where it is being loaded already.
+        lifeline: a file descriptor whose end is the sign to end, too.
         model: where the model comes from; without it ``FULLDECK_MODEL``, and without that the shipped champion.
         access: who may ask, in place of ``FULLDECK_ACCESS``.
         keys_file: the file of keys, in place of ``FULLDECK_KEYS_FILE``.
         log_format: how log lines look, in place of ``FULLDECK_LOG_FORMAT``.
 
     Raises:
-        ConfigError: the port is taken, a setting cannot be used, or there is no key on a public address.
+        ConfigError: a setting cannot be used, or there is no key on a public address.
         ModelError: the model cannot be used.
     """
     settings = read_settings(model=model, access=access, keys_file=keys_file, log_format=log_format)
     logs.leave_out_clients_faults()
     if settings.log_format == "json":
         logs.write_json()
-    with _listen(host, port) as listener:
-        keys = _keys(settings, listener.getsockname()[0])
-        with lean():
-            app = create_app(settings, keys, loading)
-        _run(app, settings, listener)
+    keys = _keys(settings, listener.getsockname()[0])
+    with lean():
+        app = create_app(settings, keys, loading)
+    _run(app, settings, listener, lifeline)
     error = app.state.engine.error
     if isinstance(error, FulldeckError):
         raise error
@@ -87,7 +87,7 @@ def _keys(settings: Settings, address: str) -> KeyRing | None:
     return ring
 
 
-def _run(app: Starlette, settings: Settings, listener: socket.socket) -> None:
+def _run(app: Starlette, settings: Settings, listener: socket.socket, lifeline: int | None) -> None:
     config = uvicorn.Config(
         app,
         http=bounded(settings),
@@ -102,7 +102,7 @@ def _run(app: Starlette, settings: Settings, listener: socket.socket) -> None:
     server = uvicorn.Server(config)
 
     # uvicorn drains at these, and then raises them once more: a service that was asked to end has not failed.
-    def end(_signal: int, _frame: FrameType | None) -> None:
+    def end(_signal: int | None = None, _frame: FrameType | None = None) -> None:
         app.state.engine.drain()
         server.should_exit = True
 
@@ -110,21 +110,17 @@ def _run(app: Starlette, settings: Settings, listener: socket.socket) -> None:
         signal.signal(number, end)
 
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        if lifeline is not None:
+            _at_end_of(lifeline, runner.get_loop(), end)
         runner.run(_serve(server, listener, app.state.engine))
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigError(
-            f"cannot listen on {host} port {port} ({reason}): stop what uses it, or choose another with --port"
-        ) from error
-    return listener
+def _at_end_of(lifeline: int, loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> None:
+    def ended() -> None:
+        loop.remove_reader(lifeline)
+        end()
+
+    loop.add_reader(lifeline, ended)
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket, engine: Engine) -> None:
