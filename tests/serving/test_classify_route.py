@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fulldeck import Recognizer
 from fulldeck.serving.app import create_app
@@ -253,3 +255,36 @@ def test_a_model_that_cannot_be_used_leaves_the_service_unready(tmp_path: Path):
         assert client.get("/health").status_code == 200
         assert "could not be loaded" in problem(client.get("/ready"), 503, "not-ready")["detail"]
         assert "broken.onnx" in str(client.app.state.engine.error)
+
+
+KINDS = ("multipart/form-data; boundary=b", "multipart/form-data", "image/jpeg", "text/plain", "", "x; boundary=b")
+PIECES = st.sampled_from(
+    [
+        b"--b\r\n",
+        b"--b--\r\n",
+        b"--b",
+        b"\r\n",
+        b"\r\n\r\n",
+        b'Content-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n',
+        b'Content-Disposition: form-data; name="other"\r\n',
+        b"Content-Disposition: form-data; filename*=utf-8''%ff\r\n\r\n",
+        b": \r\n",
+        RED,
+        RED[:50],
+        jpeg(),
+    ]
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kind=st.sampled_from(KINDS) | st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]), max_size=40),
+    pieces=st.lists(PIECES | st.binary(max_size=20), max_size=8),
+)
+def test_whatever_comes_it_is_named_or_refused(client, kind, pieces):
+    response = client.post("/classify/", content=b"".join(pieces), headers={"Content-Type": kind.encode("latin-1")})
+    assert response.status_code in {200, 400, 413, 415, 422}
+    if response.status_code != 200:
+        body = problem(response, response.status_code, response.json()["code"])
+        assert body["detail"]
+        assert all(error["file"] and error["detail"] for error in body["errors"])

@@ -137,12 +137,26 @@ def test_cors_for_the_origins_that_the_setting_names(tiny_model):
     assert "access-control-allow-origin" not in other.headers
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("GET", "/classify/", 405)])
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/classify/", 405),
+        ("POST", "/docs", 405),
+        ("GET", "/docs-files/nothing", 404),
+        ("GET", "/docs-files/../nothing", 404),
+    ],
+)
 def test_the_frameworks_own_refusals_are_problems_too(client, method, path, status):
     response = client.request(method, path)
     assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
-    assert path in response.json()["detail"]
+    assert response.request.url.path in response.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/docs", "/openapi.json", "/example.jpg"])
+def test_what_can_be_got_can_be_asked_for_by_its_head(client, path):
+    assert client.head(path).status_code == 200
 
 
 def test_docs_load_nothing_from_elsewhere(client):

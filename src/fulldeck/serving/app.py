@@ -76,7 +76,7 @@ def create_app(settings: Settings, keys: KeyRing | None = None, loading: Future[
             *(Route(path, answer, methods=["POST"]) for path, answer in IMAGES.items()),
             *(Route(path, answer, methods=["GET"]) for path, answer in OTHERS.items()),
             Route("/admin/reload", routes.reload, methods=["POST"]),
-            *(Route(path, described) for path in description.PATHS),
+            *(Route(path, described, methods=["GET"]) for path in description.PATHS),
         ],
         middleware=[
             Middleware(

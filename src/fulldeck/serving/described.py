@@ -208,6 +208,7 @@ def described() -> FastAPI:
         dependencies=_KEY,
         responses=_documented(401, 403, 409),
     )(routes.reload)
+    problems.install(app)
     _describe_problems(app)
     return app
 
