@@ -1,10 +1,11 @@
 """What the server does with connections, by sockets that do what no client should."""
 
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import httpx
 import pytest
@@ -152,11 +153,56 @@ def test_a_client_that_asks_and_never_reads_is_cut_off(url):
     assert still_serves(url)
 
 
-def test_what_is_no_http_is_refused(url):
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100),  # TLS
+        b"GET / HTTP/1.1\r\nno header\r\n\r\n",
+        f"{HEAD}Transfer-Encoding: chunked\r\n\r\nnonsense\r\n".encode(),
+    ],
+)
+def test_what_is_no_http_is_refused(url, sent):
     with connect(url) as connection:
-        connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100))
-        assert answer(connection).startswith(b"HTTP/1.1 400")
+        connection.sendall(sent)
+        head, _, body = answer(connection).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert b"application/problem+json" in head
+    assert json.loads(body)["code"] == "malformed-request"
     assert still_serves(url)
+
+
+def test_what_never_became_a_request_is_counted_too(url):
+    def count(name: str) -> float:
+        found = re.search(rf"^{re.escape(name)} (\S+)$", httpx.get(f"{url}/metrics", timeout=20).text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    malformed, refused = (
+        'fulldeck_problems_total{code="malformed-request"}',
+        'fulldeck_shed_total{code="too-many-connections"}',
+    )
+    before = count(malformed), count(refused)
+    with connect(url) as connection:
+        connection.sendall(b"no HTTP\r\n\r\n")
+        answer(connection)
+    with ExitStack() as stack:
+        for _ in range(33):
+            stack.enter_context(connect(url))
+        assert answer(stack.enter_context(connect(url))).startswith(b"HTTP/1.1 503")
+    while count(refused) <= before[1]:
+        pass
+    assert count(malformed) == before[0] + 1
+
+
+def test_a_client_that_waits_to_be_asked_for_its_body_is_asked(url):
+    with connect(url) as connection:
+        image = jpeg()
+        connection.sendall(
+            b"POST /classify/ HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nExpect: 100-continue\r\n"
+            b"Content-Length: %d\r\n\r\n" % len(image)
+        )
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(image)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
 
 
 def test_an_answers_head_and_body_come_together(url):

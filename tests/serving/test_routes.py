@@ -104,6 +104,12 @@ def test_predictions_that_are_not_accepted_are_counted(make_model, metadata):
         assert figures(client)["fulldeck_rejected_total"] == 1
 
 
+def test_what_is_to_alarm_is_there_before_it_happens(client):
+    shed = {key: value for key, value in figures(client).items() if key.startswith("fulldeck_shed_total")}
+    assert len(shed) == 5
+    assert set(shed.values()) == {0.0}
+
+
 def test_two_apps_have_metrics_of_their_own(client, tiny_model):
     client.get("/health")
     other = TestClient(create_app(Settings(model=tiny_model)))

@@ -11,6 +11,9 @@ from fulldeck.inference.model_file import ModelInfo
 from fulldeck.inference.recognizer import Prediction
 from fulldeck.monitoring.prediction_log import PredictionLog
 
+SHED = ("queue-full", "queue-timeout", "out-of-memory", "request-timeout", "too-many-connections")
+"""Why requests are turned away; each is there from the start, so that its first increase shows as one."""
+
 _STAGES = ("read", "queue", "decode", "infer", "total")
 
 # From well under one small image's inference to a full request on a busy machine.
@@ -104,6 +107,8 @@ class Metrics:
             ("code",),
             registry=self.registry,
         )
+        for code in SHED:
+            self._shed.labels(code)
         self.queued = Gauge("fulldeck_queued", "Requests that wait for a thread.", registry=self.registry)
         self.pending_bytes = Gauge("fulldeck_pending_bytes", "Bytes of bodies in memory.", registry=self.registry)
         self.in_flight = Gauge("fulldeck_in_flight", "Requests with images in work.", registry=self.registry)

@@ -11,6 +11,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.settings import Settings
 
 LINGER_SECONDS = 2.0
@@ -21,6 +22,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol; :func:`bounded` gives it its settings."""
 
     settings: Settings
+    metrics: Metrics
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or refuse it at once where there are too many."""
@@ -81,6 +83,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._socket.close()
             self._end_after(self.settings.body_seconds)  # what of an answer is still to be sent
 
+    def send_400_response(self, msg: str) -> None:
+        """Say that this is no HTTP, unless an answer is on its way already, and close."""
+        if self.cycle is None or not self.cycle.response_started or self.cycle.response_complete:
+            self._tell(HTTPStatus.BAD_REQUEST, "malformed-request", msg)
+        self.transport.close()
+
     def pause_writing(self) -> None:
         """The client reads more slowly than it is answered; if it does not read at all, it is cut off."""
         super().pause_writing()
@@ -119,6 +127,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: HTTPStatus, code: str, detail: str) -> None:
         """Answer what never became a request, and close."""
+        self._tell(status, code, detail)
+        self._linger()
+
+    def _tell(self, status: HTTPStatus, code: str, detail: str) -> None:
+        self.metrics.problem(code)
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            self.metrics.shed(code)
         body = {"type": "about:blank", "title": status.phrase, "status": status, "code": code, "detail": detail}
         content = json.dumps(body | {"request_id": "", "errors": []}).encode()
         retry = "Retry-After: 1\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
@@ -127,7 +142,6 @@ class BoundedProtocol(HttpToolsProtocol):
             f"Content-Length: {len(content)}\r\nConnection: close\r\n{retry}\r\n"
         )
         self._socket.write(head.encode() + content)
-        self._linger()
 
 
 class _Guarded:
@@ -167,6 +181,6 @@ class _Guarded:
         return getattr(self._transport, name)
 
 
-def bounded(settings: Settings) -> type[BoundedProtocol]:
-    """The protocol with these settings."""
-    return type("BoundedProtocol", (BoundedProtocol,), {"settings": settings})
+def bounded(settings: Settings, metrics: Metrics) -> type[BoundedProtocol]:
+    """The protocol with these settings, which counts what it refuses in these metrics."""
+    return type("BoundedProtocol", (BoundedProtocol,), {"settings": settings, "metrics": metrics})
