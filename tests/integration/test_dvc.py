@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 pytest.importorskip("dvc")
+pytestmark = pytest.mark.timeout(900)  # a machine that is busy otherwise takes long to start a dozen programs
 
 ROOT = Path(__file__).parents[2]
 PROJECT = ("dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", "src/fulldeck")

@@ -209,6 +209,7 @@ def _trainer(config: DictConfig, folder: Path, more: Sequence[Callback]) -> L.Tr
             enable_model_summary=False,
             num_sanity_val_steps=0,
             log_every_n_steps=1,
+            reload_dataloaders_every_n_epochs=1 if config.data.get("shards") else 0,  # a stream is of one epoch
         )
     except (MisconfigurationException, ValueError) as error:
         msg = f"these trainer settings cannot be used here: {error}"
@@ -418,6 +419,16 @@ def data_module(config: DictConfig) -> DeckDataModule:
     folder, extra, cache = Path(options.pop("folder")), options.pop("extra"), Path(options.pop("cache"))
     outliers = options.pop("outliers", [])  # runs from before there were outliers have no such setting
     exclude = options.pop("exclude", None)  # runs from before there was such a list have no such setting
+    if shards := options.pop("shards", None):  # runs from before there were shards have no such setting
+        if extra or outliers or exclude or options["validation"]:
+            msg = (
+                "data.shards takes the place of data.extra, data.outliers, data.exclude and data.validation: "
+                "leave these to `fulldeck data shards`"
+            )
+            raise ConfigError(msg)
+        from fulldeck.data.streaming import StreamedDataModule  # noqa: PLC0415 - needs another extra
+
+        return StreamedDataModule(str(shards), cache=cache, augment=strength, seed=config.seed, **options)
     return DeckDataModule(
         folder,
         extra=[Path(other) for other in extra],
@@ -496,6 +507,7 @@ def _quiet_lightning() -> None:
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.NOTSET)
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")  # torch to Lightning, not to us
+    warnings.filterwarnings("ignore", message="Your `IterableDataset` has `__len__`")  # each reader counts its own part
 
 
 def keep_memory() -> None:
