@@ -26,7 +26,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,8 @@ def serve_bucket(parent: Connection) -> None:
     server = create_server("127.0.0.1", 0, in_memory=True, default_bucket="cards")
     server.start()
     parent.send(server._api._httpd.server_address[1])
-    parent.recv()
+    with suppress(EOFError):  # the parent is gone
+        parent.recv()
 
 
 @contextmanager
@@ -68,8 +69,10 @@ def bucket() -> Iterator[str]:
     os.environ["STORAGE_EMULATOR_HOST"] = f"http://127.0.0.1:{here.recv()}"
     os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"  # the emulator has no hierarchical buckets
     os.environ["NO_GCE_CHECK"] = "true"
-    yield "gs://cards/shards"
-    process.terminate()
+    try:
+        yield "gs://cards/shards"
+    finally:
+        process.terminate()
 
 
 def rate(batches: Iterator[Batch], number: int, use: Callable[[Tensor], object]) -> float:
@@ -120,11 +123,8 @@ def litdata_batches(data: DeckDataModule, source: Storage, folder: Path) -> Call
 
     def batches() -> Iterator[Batch]:
         stream = litdata.StreamingDataset(str(folder), shuffle=True, seed=0)
-        return iter(
-            litdata.StreamingDataLoader(
-                stream, data.batch_size, collate_fn=together, num_workers=available_cores(), drop_last=True
-            )
-        )
+        options = {"batch_size": data.batch_size, "num_workers": available_cores(), "drop_last": True}
+        return iter(litdata.StreamingDataLoader(stream, collate_fn=together, **options))
 
     return batches
 
