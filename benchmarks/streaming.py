@@ -40,7 +40,7 @@ from fulldeck.data.render import render
 from fulldeck.data.shards import read_index, write_shards
 from fulldeck.data.storage import Storage
 from fulldeck.inference import image
-from fulldeck.inference.classifier import available_cores
+from fulldeck.inference.cores import available_cores
 from fulldeck.training.train import compose_config, data_module, keep_memory
 
 LIMIT = 0.5

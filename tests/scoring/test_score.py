@@ -13,13 +13,12 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-pytest.importorskip("ray")
+pytest.importorskip("fulldeck.scoring.score")  # before Ray is loaded, as it tells Ray how to run under `uv run`
 
 import pyarrow.parquet as pq
 from paint import paint_pictures
 from ray.cluster_utils import Cluster
 
-import fulldeck.scoring.score  # noqa: F401 - tells Ray, before it starts, how to run here
 from fulldeck.cli import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # Ray starts a dozen processes
@@ -30,8 +29,8 @@ NODE = {"num_cpus": 1, "object_store_memory": 2**28}
 @pytest.fixture(scope="module")
 def cluster():
     """A cluster whose first node has one core; tests add to it."""
-    # What has died is noticed after two or three seconds in place of fifteen.
-    noticing = {"health_check_period_ms": 1000, "health_check_failure_threshold": 2}
+    # What has died is noticed after five seconds in place of fifteen; what is slow must not be taken for dead.
+    noticing = {"health_check_period_ms": 1000, "health_check_failure_threshold": 4}
     made = Cluster(
         initialize_head=True, head_node_args={**NODE, "include_dashboard": False, "_system_config": noticing}
     )

@@ -31,7 +31,7 @@ from fulldeck.data.shards import Shard, ShardIndex, read_index, read_shard
 from fulldeck.data.storage import Storage
 from fulldeck.errors import DataError, ImageError
 from fulldeck.inference import image
-from fulldeck.inference.classifier import available_cores
+from fulldeck.inference.cores import available_cores
 
 logger = logging.getLogger(__name__)
 

@@ -84,9 +84,9 @@ def _named(source: Storage, files: Sequence[str], recognizer: Recognizer) -> tup
                     squares.append(picture.square(recognizer.info.size))
                     pictures.append(picture)
             wholes = recognizer.predict(np.stack(squares)) if squares else []
-            for picture, whole in zip(pictures, wholes, strict=True):
+            for picture, square, whole in zip(pictures, squares, wholes, strict=True):
                 with noting(picture.name):
-                    predictions.append({"file": picture.name} | asdict(recognizer.second_look(picture, whole)))
+                    predictions.append({"file": picture.name} | asdict(recognizer.second_look(picture, square, whole)))
     return predictions, errors
 
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fulldeck.errors import ConfigError, DataError, FulldeckError
-from fulldeck.inference.classifier import available_cores
+from fulldeck.inference.cores import available_cores
 from fulldeck.scoring.job import Chunk, Job, open_job
 from fulldeck.scoring.label import label_chunk
 
