@@ -669,7 +669,7 @@ def serve(*, host: str, port: int, model: str | None, keys_file: Path | None, ac
     if log_format == "json":
         write_json()
     with listen(host, port) as listener:
-        lifeline = keep_alive(listener)  # from here on, this is the child
+        life = keep_alive(listener)  # from here on, this is the child
         loading = load_early(model)
         with lean():
             from fulldeck.serving.server import run
@@ -677,7 +677,7 @@ def serve(*, host: str, port: int, model: str | None, keys_file: Path | None, ac
         run(
             listener,
             loading,
-            lifeline=lifeline,
+            life=life,
             model=model,
             access=access,
             keys_file=keys_file,

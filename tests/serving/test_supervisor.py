@@ -16,6 +16,7 @@ def test_it_comes_back_at_its_address_and_who_asks_meanwhile_waits(tiny_model):
         os.kill(first, signal.SIGKILL)
         assert httpx.get(f"{url}/health", timeout=20).status_code == 200
         assert worker(process) != first
+        assert "fulldeck_restarts_total 1.0" in httpx.get(f"{url}/metrics", timeout=20).text
         assert "killed by SIGKILL, and is started again" in process.stderr.readline()
 
 

@@ -109,6 +109,9 @@ class Metrics:
         )
         for code in SHED:
             self._shed.labels(code)
+        self.restarts = Counter(
+            "fulldeck_restarts", "How often the service was started again, as it was killed.", registry=self.registry
+        )
         self.queued = Gauge("fulldeck_queued", "Requests that wait for a thread.", registry=self.registry)
         self.pending_bytes = Gauge("fulldeck_pending_bytes", "Bytes of bodies in memory.", registry=self.registry)
         self.in_flight = Gauge("fulldeck_in_flight", "Requests with images in work.", registry=self.registry)

@@ -24,6 +24,7 @@ from fulldeck.serving.engine import Engine
 from fulldeck.serving.keys import KeyRing
 from fulldeck.serving.protocol import bounded
 from fulldeck.serving.settings import Access, LogFormat, Settings, read_settings
+from fulldeck.serving.supervisor import Life
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def run(
     listener: socket.socket,
     loading: Future[Recognizer] | None = None,
     *,
-    lifeline: int | None = None,
+    life: Life | None = None,
     model: str | None = None,
     access: Access | None = None,
     keys_file: Path | None = None,
@@ -43,7 +44,7 @@ def run(
     Args:
         listener: what to listen on; the line at the start says where that is.
         loading: the model, where it is being loaded already.
-        lifeline: a file descriptor whose end is the sign to end, too.
+        life: what is known of this process, where it is a child.
         model: where the model comes from; without it ``FULLDECK_MODEL``, and without that the shipped champion.
         access: who may ask, in place of ``FULLDECK_ACCESS``.
         keys_file: the file of keys, in place of ``FULLDECK_KEYS_FILE``.
@@ -60,7 +61,9 @@ def run(
     keys = _keys(settings, listener.getsockname()[0])
     with lean():
         app = create_app(settings, keys, loading)
-    _run(app, settings, listener, lifeline)
+    if life is not None:
+        app.state.metrics.restarts.inc(life.number)
+    _run(app, settings, listener, life.line if life else None)
     error = app.state.engine.error
     if isinstance(error, FulldeckError):
         raise error

@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 from types import FrameType
+from typing import NamedTuple
 
 from fulldeck.errors import FulldeckError
 
@@ -25,30 +26,42 @@ class KilledError(FulldeckError):
     """The service was killed again and again."""
 
 
-def keep_alive(listener: socket.socket) -> int | None:
+class Life(NamedTuple):
+    """What a child knows of its life.
+
+    Attributes:
+        line: a file descriptor whose end can be read when the parent is no more; None where there is no parent.
+        number: how many children there were before it.
+    """
+
+    line: int | None
+    number: int
+
+
+def keep_alive(listener: socket.socket) -> Life:
     """Go on in a child process; the parent stays in here, and ends with the child's exit code.
 
     Args:
         listener: what the service listens on.
 
     Returns:
-        In the child: a file descriptor whose end can be read when the parent is no more. None where there are no such
-        processes, and this one goes on alone.
+        In the child; or in this process, where there are no children.
 
     Raises:
         SystemExit: in the parent, when the service has ended.
         KilledError: in the parent.
     """
     if not hasattr(os, "fork"):
-        return None
-    lifeline, held = os.pipe()
+        return Life(None, 0)
+    line, held = os.pipe()
     parent = _Parent(listener)
-    short = 0
+    number = short = 0
     while True:
         begin = time.monotonic()
         if not parent.fork():
             os.close(held)
-            return lifeline
+            return Life(line, number)
+        number += 1
         code = parent.wait()
         if code >= 0 or parent.ending:
             raise SystemExit(code if code >= 0 else 128 - code)  # as shells tell of a signal
