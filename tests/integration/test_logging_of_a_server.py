@@ -83,7 +83,7 @@ def test_postgresql_is_stopped_and_started_under_load(tiny_model, folder, databa
 def test_the_worker_is_killed_under_load(tiny_model, folder):
     with serving("--model", str(tiny_model), FULLDECK_PREDICTIONS_FOLDER=str(folder)) as (process, url):
         with Users(url) as users:
-            for _ in range(3):
+            for _ in range(2):
                 users.wait_for(30)
                 os.kill(worker(process), signal.SIGKILL)
                 assert "killed by SIGKILL, and is started again" in process.stderr.readline()
@@ -93,7 +93,7 @@ def test_the_worker_is_killed_under_load(tiny_model, folder):
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     assert set(users.statuses) <= {0, 200, 503}  # 0 is a connection that broke, and 503 that the model is loading
-    assert users.statuses[0] <= 3 * 4  # no more than were being answered: the others wait on the socket
+    assert users.statuses[0] <= 2 * 4  # no more than were being answered: the others wait on the socket
     assert not list(folder.rglob("*.spill"))
 
 
