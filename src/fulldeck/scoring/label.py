@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import lru_cache, partial
 from typing import Any
 
@@ -20,11 +19,11 @@ from fulldeck.data.storage import MissingError, Storage
 from fulldeck.errors import ImageError
 from fulldeck.inference.image import MAX_BYTES, read_bytes
 from fulldeck.inference.picture import Picture
-from fulldeck.inference.recognizer import CHUNK, Recognizer
+from fulldeck.inference.recognizer import CHUNK, Prediction, Recognizer
 from fulldeck.scoring.job import ERRORS, PREDICTIONS, Chunk, Job, to_parquet
 
 READING = 8
-"""Files that are read ahead: a bucket answers one request in tens of milliseconds, and many at once as soon."""
+"""Files of a bucket that are read ahead: it answers one request in tens of milliseconds, and many at once as soon."""
 
 _Rows = list[dict[str, Any]]
 
@@ -41,11 +40,12 @@ def label_chunk(job: Job, chunk: Chunk) -> dict[str, Any]:
         ModelError: The model cannot be used.
         ConfigError: The model is another one here.
     """
+    recognizer = _recognizer(job)  # opened once a worker, which is part of its start and not of its rate
     began = time.time()
     if job.out.has(chunk.predictions):  # by one that died before it could tell
         failed = pq.read_metadata(io.BytesIO(job.out.read(chunk.errors))).num_rows
     else:
-        predictions, errors = _named(job.source, chunk.files, _recognizer(job))
+        predictions, errors = _named(job.source, chunk.files, recognizer)
         job.out.write(chunk.errors, to_parquet(pa.Table.from_pylist(errors, ERRORS)))
         job.out.write(chunk.predictions, to_parquet(pa.Table.from_pylist(predictions, PREDICTIONS)))
         failed = len(errors)
@@ -75,7 +75,9 @@ def _named(source: Storage, files: Sequence[str], recognizer: Recognizer) -> tup
             errors.append({"file": name, "kind": error.kind, "error": str(error)})
 
     with ThreadPoolExecutor(READING) as pool:
-        arriving = ahead(files, partial(_read, source), pool, READING)
+        read = partial(_read, source)
+        # A disk answers at once: to hand each picture from one thread to another would cost more than to wait for it.
+        arriving = ahead(files, read, pool, READING) if source.folder is None else map(read, files)
         while some := list(itertools.islice(arriving, CHUNK)):
             pictures, squares = [], []
             for name, data in some:
@@ -86,8 +88,18 @@ def _named(source: Storage, files: Sequence[str], recognizer: Recognizer) -> tup
             wholes = recognizer.predict(np.stack(squares)) if squares else []
             for picture, square, whole in zip(pictures, squares, wholes, strict=True):
                 with noting(picture.name):
-                    predictions.append({"file": picture.name} | asdict(recognizer.second_look(picture, square, whole)))
+                    predictions.append(_row(picture.name, recognizer.second_look(picture, square, whole)))
     return predictions, errors
+
+
+def _row(name: str, prediction: Prediction) -> dict[str, Any]:
+    return {
+        "file": name,
+        "label": prediction.label,
+        "probability": prediction.probability,
+        "accepted": prediction.accepted,
+        "alternatives": [{"label": one.label, "probability": one.probability} for one in prediction.alternatives],
+    }
 
 
 def _read(source: Storage, name: str) -> tuple[str, bytes | ImageError]:
