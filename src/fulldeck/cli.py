@@ -108,11 +108,17 @@ def data_fetch(source: str | None, out: Path) -> None:
 @click.option("--decks", type=click.IntRange(min=1), default=16, help="How many decks to draw.")
 @click.option("--per-card", type=click.IntRange(min=1), default=1, help="How many images of each card of each deck.")
 @click.option("--seed", type=int, default=0, help="The same seed draws the same bytes.")
-def data_render(out: Path, decks: int, per_card: int, seed: int) -> None:
+@click.option(
+    "--apart",
+    type=click.FloatRange(0, 1),
+    default=0.12,
+    help="The share of decks whose rank and suit stand in different corners.",
+)
+def data_render(out: Path, decks: int, per_card: int, seed: int, apart: float) -> None:
     """Draw decks that nobody has seen, in the Kaggle layout."""
     from fulldeck.data.render import render
 
-    summary = render(out, decks=decks, per_card=per_card, seed=seed)
+    summary = render(out, decks=decks, per_card=per_card, seed=seed, apart=apart)
     click.echo(summary)
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fulldeck.cards import LABELS
-from fulldeck.data.deck import DeckStyle, base_style, card_mask, deck_style, draw_card
+from fulldeck.data.deck import APART, DeckStyle, base_style, card_mask, deck_style, draw_card
 from fulldeck.data.deck.chance import generator
 from fulldeck.data.photo import FACE, jpeg, photograph
 from fulldeck.errors import DataError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MANIFEST = "decks.json"
-_DRAWING = 2  # raise it when the same seed no longer gives the same bytes
+_DRAWING = 3  # raise it when the same seed no longer gives the same bytes
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,18 @@ class Rendered:
         return f"{self.out}: {self.images} images of {total} decks ({parts}), described in {MANIFEST}{kept}"
 
 
-def render(out: Path, *, decks: int, per_card: int, seed: int) -> Rendered:
+def render(out: Path, *, decks: int, per_card: int, seed: int, apart: float = APART) -> Rendered:
     """Draw decks into ``out/<split>/<label>/``; interrupted or repeated, it goes on where it was.
 
     Deck ``i`` of a seed is the same however many decks are asked for, so a folder can also be given more decks later.
     Whole decks are held out: no style that is in ``valid`` or ``test`` is in ``train``.
 
     Args:
-        out: A folder that is new, empty, or was begun by this function with the same seed and per_card.
+        out: A folder that is new, empty, or was begun by this function with the same seed, per_card and apart.
         decks: How many decks, at least 1.
         per_card: How many pictures of each of a deck's 53 cards, at least 1.
         seed: The same seed gives the same bytes.
+        apart: The share of decks whose rank and suit stand in different corners.
 
     Returns:
         Counts; its text is a summary for people.
@@ -62,7 +63,7 @@ def render(out: Path, *, decks: int, per_card: int, seed: int) -> Rendered:
     Raises:
         DataError: The folder holds something else.
     """
-    _claim(out, decks, per_card, seed)
+    _claim(out, decks, per_card, seed, apart)
     counts = {split: sum(deck_split(i) == split for i in range(decks)) for split in ("train", "valid", "test")}
     drawn = 0
     console = Console(stderr=True)
@@ -72,7 +73,7 @@ def render(out: Path, *, decks: int, per_card: int, seed: int) -> Rendered:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("drawing", total=decks)
         try:
-            for count in pool.map(lambda index: _draw(out, seed, index, per_card), range(decks)):
+            for count in pool.map(lambda index: _draw(out, seed, index, per_card, apart), range(decks)):
                 drawn += count
                 progress.advance(task)
         finally:
@@ -87,15 +88,15 @@ def deck_split(index: int) -> str:
     return "test" if index % 10 == 8 else "train"
 
 
-def rendered_style(seed: int, index: int) -> DeckStyle:
+def rendered_style(seed: int, index: int, apart: float = APART) -> DeckStyle:
     """The style of a rendered deck. Each split goes through all base styles in turn, so that few decks cover many."""
     place = sum(deck_split(i) == deck_split(index) for i in range(index))
-    return deck_style(seed, index, base_style(seed, place))
+    return deck_style(seed, index, base_style(seed, place), apart)
 
 
-def _draw(out: Path, seed: int, index: int, per_card: int) -> int:
+def _draw(out: Path, seed: int, index: int, per_card: int, apart: float) -> int:
     """Draw what is missing of one deck; return how many pictures that was."""
-    style = rendered_style(seed, index)
+    style = rendered_style(seed, index, apart)
     logger.info("deck %d: %s, for %s", index, style.name, deck_split(index))
     drawn = 0
     for label in LABELS:
@@ -129,9 +130,9 @@ def _write(path: Path, data: bytes) -> None:
     part.replace(path)
 
 
-def _claim(out: Path, decks: int, per_card: int, seed: int) -> None:
+def _claim(out: Path, decks: int, per_card: int, seed: int, apart: float) -> None:
     """Make the folder ours, with a manifest, or say why it cannot be."""
-    origin = {"drawing": _DRAWING, "seed": seed, "per_card": per_card}
+    origin = {"drawing": _DRAWING, "seed": seed, "per_card": per_card, "apart": apart}
     if out.exists() and not out.is_dir():
         msg = f"{out} is a file: name a folder for the decks"
         raise DataError(msg)
@@ -141,13 +142,18 @@ def _claim(out: Path, decks: int, per_card: int, seed: int) -> None:
             msg = f"{out} is not empty and holds no rendered decks: name a new folder"
             raise DataError(msg)
         if {key: found.get(key) for key in origin} != origin or len(found.get("decks", ())) > decks:
-            kind = f"seed {found.get('seed')}, {found.get('per_card')} pictures a card, drawing {found.get('drawing')}"
+            kind = (
+                f"seed {found.get('seed')}, {found.get('per_card')} pictures a card, {found.get('apart')} apart, "
+                f"drawing {found.get('drawing')}"
+            )
             msg = (
                 f"{out} holds {len(found.get('decks', ()))} decks of {kind}: "
                 "ask for the same (or more decks), or name a new folder"
             )
             raise DataError(msg)
-    listing = [{"index": i, "split": deck_split(i), "style": asdict(rendered_style(seed, i))} for i in range(decks)]
+    listing = [
+        {"index": i, "split": deck_split(i), "style": asdict(rendered_style(seed, i, apart))} for i in range(decks)
+    ]
     _write(out / MANIFEST, (json.dumps({**origin, "decks": listing}, indent=1) + "\n").encode())
 
 

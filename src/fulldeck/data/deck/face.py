@@ -160,7 +160,7 @@ def _indices(canvas: Canvas, style: DeckStyle, rank: str, suit: str) -> None:
 
 
 def _middle(canvas: Canvas, style: DeckStyle, rank: str, suit: str, rng: np.random.Generator) -> None:
-    if rank == "ace":
+    if rank == "ace" and style.courts.kind != "cut":
         _ace(canvas, style, suit, rng)
     elif rank in _COURTS:
         _court(canvas, style, rank, suit, rng)
@@ -176,7 +176,8 @@ def _number(canvas: Canvas, style: DeckStyle, rank: str, suit: str, rng: np.rand
                 at = WIDTH / 2 + x * field.x, HEIGHT / 2 + y * field.y
                 stamp(canvas, pip(suit, style.pips), at, field.pip, ink, turned=y > 0)
         case "single":
-            stamp(canvas, pip(suit, style.pips), (WIDTH / 2, HEIGHT / 2 + field.low), field.pip, ink)
+            at = WIDTH / 2 + field.aside, HEIGHT / 2 + field.low
+            stamp(canvas, pip(suit, style.pips), at, field.pip, ink)
         case "numeral":
             mask = _rank_mask(style.typeface, _corner(style, rank))
             stamp(canvas, mask, (WIDTH / 2, HEIGHT / 2 + field.low), field.pip * 1.5, ink)
@@ -230,6 +231,9 @@ def _court(canvas: Canvas, style: DeckStyle, rank: str, suit: str, rng: np.rando
             double_headed(canvas.inside(left, top, courts.width, courts.height, 100), rank, courts.palette, rng)
         case "standing":
             standing(canvas.inside(x - 85, y - 119, 170, 238, 100), rank, courts.palette, rng)
+        case "cut":
+            standing(_cut(canvas, style), rank, courts.palette, rng)
+            return
         case "emblem":
             emblem(canvas.inside(x - 60, y - 88, 120, 106, 100), rank, courts.palette, rng)
             stamp(canvas, sign, (x, y + 52), 66, ink)
@@ -249,10 +253,19 @@ def _court(canvas: Canvas, style: DeckStyle, rank: str, suit: str, rng: np.rando
         stamp(canvas, sign, (x + side * px, y + py), courts.pip, ink, turned=True)
 
 
+def _cut(canvas: Canvas, style: DeckStyle) -> Canvas:
+    """Room below the indices for a figure that is too large for the card."""
+    width, top = style.courts.width, style.index.top + style.index.height
+    left = min(max(0.0, WIDTH / 2 + style.field.aside - width / 2), WIDTH - width / 2)
+    return canvas.inside(left, top, width, HEIGHT - top, 100)
+
+
 def _joker(canvas: Canvas, style: DeckStyle, rng: np.random.Generator) -> None:
     x, y = WIDTH / 2, HEIGHT / 2
     palette = style.courts.palette
     match style.joker:
+        case "jester" | "head" if style.courts.kind == "cut":
+            jester(_cut(canvas, style), palette, rng)
         case "jester":
             jester(canvas.inside(x - 85, y - 125, 170, 250, 100), palette, rng)
         case "head":
@@ -275,6 +288,10 @@ def _joker(canvas: Canvas, style: DeckStyle, rng: np.random.Generator) -> None:
             if chance(rng, 0.6):
                 stamp(canvas, glyph(style.typeface, "J"), (x, y + 4), 54, Ink(palette.outline))
     ink = pick(rng, style.inks)
+    if style.courts.kind == "cut":  # where the others have their indices
+        text = word(style.typeface, "JOKER", 0.2)
+        stamp(canvas, text, (x, style.index.top + style.index.height / 2), min(style.index.height, 44), ink)
+        return
     down = chance(rng, 0.75)
     text = word(style.typeface, "JOKER", 0.14 if down else 0.1, down)
     length = between(rng, 90, 150)

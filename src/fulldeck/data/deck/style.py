@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-CourtKind = Literal["double", "line", "standing", "emblem", "letter", "pip"]
+CourtKind = Literal["double", "line", "standing", "cut", "emblem", "letter", "pip"]
 FieldKind = Literal["pips", "single", "picture", "numeral"]
 AceKind = Literal["plain", "large", "ornate", "framed"]
 JokerKind = Literal["jester", "head", "double", "star"]
@@ -48,6 +48,7 @@ class Field:
     y: float = 112  # from the middle to the outer rows
     frame: float = 0  # width of a line around the pips; 0 draws none
     low: float = 0  # how far below the middle a single sign or numeral stands
+    aside: float = 0  # how far right of the middle a single sign or a figure that the edges cut stands
 
 
 @dataclass(frozen=True)
@@ -158,27 +159,28 @@ def base_style(seed: int, place: int) -> str:
     return style_names()[int(order[place % len(_BASES)])]
 
 
-def deck_style(seed: int, index: int, name: str | None = None) -> DeckStyle:
+APART = 0.12
+"""The share of decks of any base whose rank and suit stand apart, as card games on telephones have them."""
+
+
+def deck_style(seed: int, index: int, name: str | None = None, apart: float = APART) -> DeckStyle:
     """The style of one deck, always the same for the same arguments.
 
     Args:
         seed: Of a whole series of decks.
         index: Which deck of the series, from 0.
         name: One of `style_names()`; by default `base_style(seed, index)`.
+        apart: The probability that rank and suit stand in different corners.
     """
     name = name or base_style(seed, index)
     rng = generator(seed, 2, index)
     style = _BASES[name](_plain(rng, name), rng)
     rng = generator(seed, 3, index)
-    return _settled(_across(style, rng) if chance(rng, _ACROSS) else style)
-
-
-_ACROSS = 0.12
-"""The share of decks of any base whose rank and suit stand apart, as card games on telephones have them."""
+    return _settled(_across(style, rng) if chance(rng, apart) else style)
 
 
 def _across(style: DeckStyle, rng: np.random.Generator) -> DeckStyle:
-    """Rank in one corner and suit in the other, seldom repeated below, and often a large sign in the middle."""
+    """Rank in one corner and suit in the other, seldom repeated below; often a large sign, which the edges may cut."""
     height = between(rng, 50, 84)
     index = Index(
         x=between(rng, 28, 40),
@@ -195,6 +197,10 @@ def _across(style: DeckStyle, rng: np.random.Generator) -> DeckStyle:
         kind: FieldKind = pick(rng, ("single", "single", "numeral"))
         field = Field(kind, pip=large * (0.7 if kind == "numeral" else 1), low=between(rng, 0, large * 0.4))
     courts = replace(style.courts, width=130, height=between(rng, 200, 230), frame=0, pip=0)
+    if chance(rng, 0.5):
+        field = Field("single", pip=between(rng, 210, 300), low=between(rng, 40, 100), aside=between(rng, -20, 55))
+        courts = replace(courts, kind="cut", width=between(rng, 180, 230))
+        index = replace(index, corners=1)
     return replace(style, index=index, field=field, courts=courts, border=None)
 
 
@@ -203,10 +209,11 @@ def _settled(style: DeckStyle) -> DeckStyle:
     index, field, courts = style.index, style.field, style.courts
     room = 125 - 2 * index.x + 5
     columns = round(max(24.0, min(field.x, room - field.pip * 0.5)), 4)
+    width = round(max(116.0, min(courts.width, 2 * room + 6)), 4)
     return replace(
         style,
         field=replace(field, x=columns) if field.kind == "pips" and not field.frame else field,
-        courts=replace(courts, width=round(max(116.0, min(courts.width, 2 * room + 6)), 4)),
+        courts=courts if courts.kind == "cut" else replace(courts, width=width),
     )
 
 
