@@ -43,6 +43,22 @@ def test_turned_cards_keep_their_own_order_of_corners(make_locator):
     np.testing.assert_allclose(one.quad, np.float32([102, 102]) + turned, atol=2)
 
 
+def test_a_closer_look_mends_corners_that_are_off(tiny_locator):
+    photo = table({(62, 102): RED, (200, 60): RED}, times=2.5)
+    around = SIDES * (64 / 56)  # cards of the size that the tiny locator knows, in what the closer look sees
+    true = np.float32([62, 102]) * 2.5 + np.float32(around) * 2.5
+    off = true + np.float32([(9, -6), (12, 4), (8, 9), (3, 7)])
+    closer = Locator(tiny_locator).closer(photo, off)
+    assert np.abs(closer.mean(axis=0) - np.float32([62, 102]) * 2.5).max() < 6 < np.abs(off - true).max()
+
+
+def test_a_closer_look_that_finds_no_card_leaves_the_corners(tiny_locator):
+    quad = np.float32([202, 100]) + SIDES
+    locator = Locator(tiny_locator)
+    assert locator.closer(table({}), quad) is quad
+    assert locator.closer(table({(280, 150): RED}), quad) is quad
+
+
 def test_nothing_is_found_on_a_bare_table(tiny_locator):
     assert Locator(tiny_locator).find(table({})) == []
     assert Locator(tiny_locator).find(np.full((8, 2000, 3), 128, np.uint8)) == []

@@ -37,6 +37,15 @@ SAME_OUTLINE = 0.85
 """Two quads that overlap by more than this (intersection over union) are one card found twice. A fan's neighbours
 overlap by 0.8 and must both stay."""
 
+CLOSER = 128
+"""At so many pixels, the longer side of a card's surroundings, a card is looked at again."""
+
+SURROUNDINGS = 2.0
+"""The side of these, as a multiple of the longer side of the box around a card."""
+
+STILL_IT = 0.4
+"""A quad of the closer look is the same card as the first if the two overlap by more (intersection over union)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -80,11 +89,12 @@ class Locator:
                 f"{path}: its size {self.info.size} is no multiple of {MULTIPLE}; export the locator again"
             )
 
-    def find(self, photo: NDArray[np.uint8]) -> list[Found]:
+    def find(self, photo: NDArray[np.uint8], size: int | None = None) -> list[Found]:
         """Find the cards in a photo.
 
         Args:
             photo: uint8 [H, W, 3], RGB.
+            size: The longer side, in pixels, at which the network sees it; by default that of its training.
 
         Returns:
             At most :data:`MAX_CARDS`, the surest first. No two overlap by more than :data:`SAME_OUTLINE`.
@@ -93,7 +103,7 @@ class Locator:
             ModelError: The file's outputs are not what a locator's are.
         """
         height, width = photo.shape[:2]
-        padded, (seen_width, seen_height) = letterboxed(photo, self.info.size)
+        padded, (seen_width, seen_height) = letterboxed(photo, size or self.info.size)
         score, corners, visible = (output[0] for output in self._run(padded[np.newaxis]))
         scale = np.array([width / seen_width, height / seen_height], np.float32)
         found: list[Found] = []
@@ -106,6 +116,27 @@ class Locator:
                 seen = float(np.clip(visible[row, column], 0, 1))
                 found.append(Found(quad, float(score[row, column]), seen))
         return found
+
+    def closer(self, photo: NDArray[np.uint8], quad: Quad) -> Quad:
+        """Find a card's corners again, by a look at its surroundings alone.
+
+        Args:
+            photo: uint8 [H, W, 3], RGB.
+            quad: float32 [4, 2]: its corners as :meth:`find` has them.
+
+        Returns:
+            float32 [4, 2]: its corners as the closer look has them; ``quad`` where that does not find the card.
+        """
+        low, high = quad.min(axis=0), quad.max(axis=0)
+        reach = SURROUNDINGS * float((high - low).max()) / 2
+        middle = (low + high) / 2
+        left, top = np.maximum(np.floor(middle - reach), 0).astype(int).tolist()
+        right, bottom = np.ceil(middle + reach).astype(int).tolist()
+        found = self.find(photo[top:bottom, left:right], CLOSER)
+        again = [one.quad + np.array([left, top], np.float32) for one in found]
+        return max(
+            (one for one in again if overlap(one, quad) > STILL_IT), key=lambda q: overlap(q, quad), default=quad
+        )
 
     def _run(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         outputs: list[NDArray[np.float32]] = self._session.run([SCORE, CORNERS, VISIBLE], {INPUT: batch})

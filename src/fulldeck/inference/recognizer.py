@@ -12,7 +12,7 @@ How one picture is answered, so that :meth:`Recognizer.classify` and :meth:`Reco
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
@@ -361,26 +361,42 @@ class Recognizer:
 
     def _cards(self, photo: Photo) -> list[tuple[LocatedCard, View]]:
         """Find the cards in a photo, and name each."""
-        found = self._find(photo)
-        if not found:
+        locator = self._opened()
+        if locator is None:
             return []
-        crops = rectify(photo.pixels, np.array([one.quad for one in found]), self.info.size)
+        found = locator.find(photo.pixels)
         named: list[tuple[Prediction, View]] = []
-        for start in range(0, len(crops), CHUNK):
-            chunk = crops[start : start + CHUNK]
-            probabilities, embeddings = self.classifier.run(chunk)
-            doubtful = probabilities.max(axis=1) < self.info.threshold
-            if doubtful.any():  # most cards look the same upside down: so there are two looks at them
-                again, _ = self.classifier.run(np.ascontiguousarray(chunk[doubtful, ::-1, ::-1]))
-                probabilities[doubtful] = (probabilities[doubtful] + again) / 2
-            named += zip(map(self._name, probabilities), map(View, chunk, embeddings), strict=True)
-        looks = sorted(zip(named, found, strict=True), key=lambda look: (-look[0][0].accepted, -look[0][0].probability))
+        outlines: list[Found] = []
+        for start in range(0, len(found), CHUNK):
+            chunk = found[start : start + CHUNK]
+            crops = rectify(photo.pixels, np.array([one.quad for one in chunk]), self.info.size)
+            probabilities, embeddings = self.classifier.run(crops)
+            doubtful = np.flatnonzero(probabilities.max(axis=1) < self.info.threshold)
+            if doubtful.size:
+                again = [replace(chunk[at], quad=locator.closer(photo.pixels, chunk[at].quad)) for at in doubtful]
+                cut = rectify(photo.pixels, np.array([one.quad for one in again]), self.info.size)
+                probabilities[doubtful] = self._both_ways(crops[doubtful], probabilities[doubtful])
+                for at, one, nearer in zip(doubtful, again, self._both_ways(cut), strict=True):
+                    if nearer.max() > probabilities[at].max():
+                        probabilities[at], chunk[at] = nearer, one
+            named += zip(map(self._name, probabilities), map(View, crops, embeddings), strict=True)
+            outlines += chunk
+        looks = sorted(
+            zip(named, outlines, strict=True), key=lambda look: (-look[0][0].accepted, -look[0][0].probability)
+        )
         kept: list[tuple[Prediction, View, Found]] = []
         for (name, view), one in looks:
             twice = any(name.label == n.label and quads.overlap(one.quad, o.quad) > SAME_CARD for n, _, o in kept)
             if not twice and (name.accepted or one.score >= CLEAR_OUTLINE):
                 kept.append((name, view, one))
         return [(_placed(name, one, photo), view) for name, view, one in kept]
+
+    def _both_ways(self, crops: NDArray[np.uint8], upright: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """What is said of crops as they are and upside down, since most cards look the same then: the mean."""
+        if upright is None:
+            upright, _ = self.classifier.run(crops)
+        turned, _ = self.classifier.run(np.ascontiguousarray(crops[:, ::-1, ::-1]))
+        return np.asarray((upright + turned) / 2, np.float32)
 
     def _name(self, probabilities: NDArray[np.float32]) -> Prediction:
         labels = self.info.labels

@@ -45,3 +45,13 @@ def test_some_decks_have_rank_and_suit_in_corners_of_their_own():
     decks = [deck_style(0, index) for index in range(200)]
     assert 12 <= sum(deck.index.across for deck in decks) <= 40
     assert {deck.index.corners for deck in decks if deck.index.across} == {1, 2}
+
+
+def test_how_many_do_can_be_asked_for():
+    assert all(deck_style(0, index, apart=1).index.across for index in range(30))
+    assert not any(deck_style(0, index, apart=0).index.across for index in range(30))
+
+
+def test_of_these_about_half_have_signs_and_figures_that_the_edges_cut():
+    kinds = [deck_style(0, index, apart=1).courts.kind for index in range(100)]
+    assert 35 <= kinds.count("cut") <= 65
