@@ -24,7 +24,7 @@ REQUIREMENTS = {
         "--all-extras --all-groups --no-group peers",
     ),
 }
-BENCHMARKS = ("cli", "inference", "tracking", "training", "serving_start")
+BENCHMARKS = ("cli", "inference", "tracking", "training", "ddp", "serving_start")
 
 
 @task
@@ -109,7 +109,7 @@ def quickstart(c: Context) -> None:
 
 @task
 def benchmarks(c: Context) -> None:
-    """Measure command, recogniser, training, tracking and a service's start, each against a peer in the same run."""
+    """Measure command, recogniser, training, tracking, DDP, a service's start, each against a peer in the same run."""
     for name in BENCHMARKS:
         c.run(f"{sys.executable} benchmarks/{name}.py", echo=True)
 

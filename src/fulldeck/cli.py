@@ -313,18 +313,22 @@ def train(
     *, overrides: tuple[str, ...], resume: Path | None, from_run: str | None, profile: bool, out: Path | None
 ) -> None:
     """Train a model. OVERRIDES are Hydra's: model=small data.folder=data/kaggle-cards trainer.max_epochs=3."""
+    from fulldeck.training.team import team
+
     if from_run is not None:
         if overrides or resume or profile or out:
             raise click.UsageError("--from-run makes a run again as it was: it goes with nothing else")
         from fulldeck.training.again import train_again
 
-        click.echo(train_again(from_run).summary())
-        return
-    from fulldeck.training.train import train as run_training
+        summary = train_again(from_run).summary()
+    else:
+        from fulldeck.training.train import train as run_training
 
-    if resume and out:
-        raise click.UsageError("--resume goes on in the run's own folder: leave out --out")
-    click.echo(run_training(list(overrides), resume=resume, profile=profile, out=out).summary())
+        if resume and out:
+            raise click.UsageError("--resume goes on in the run's own folder: leave out --out")
+        summary = run_training(list(overrides), resume=resume, profile=profile, out=out).summary()
+    if team().first:
+        click.echo(summary)
 
 
 @main.command("train-locator")

@@ -185,6 +185,11 @@ def test_early_stopping(tiny, tmp_path):
     assert run.metrics["epochs"] < 15
 
 
+@pytest.mark.slow
+def test_a_warm_up_of_one_step(tiny, tmp_path):
+    assert train(tiny(tmp_path, "trainer.max_epochs=5", "model.warmup=0.05")).metrics["epochs"] == 5  # of 4 steps each
+
+
 def test_profile_leaves_a_trace_and_a_table(tiny, tmp_path):
     run = train(tiny(tmp_path, "data.batch_size=3", "trainer.max_epochs=1"), profile=True)
     trace = json.loads((run.folder / "profile" / "trace.json").read_text())
@@ -386,7 +391,7 @@ def test_a_loss_that_is_lost_is_an_error(tiny, tmp_path):
 def test_an_experiment_wins_over_the_defaults_and_the_command_line_over_both():
     assert compose_config([]).name == "tf_efficientnet_lite0"
     config = compose_config(["experiment=quickstart"])
-    assert (config.name, config.data.size, config.trainer.max_epochs) == ("quickstart", 96, 6)
+    assert (config.name, config.data.size, config.trainer.max_epochs) == ("quickstart", 96, 8)
     assert compose_config(["experiment=champion"]).name == "champion"
     config = compose_config(["experiment=quickstart", "name=mine", "trainer.max_epochs=2"])
     assert (config.name, config.trainer.max_epochs) == ("mine", 2)

@@ -16,6 +16,7 @@ from pathlib import Path
 import lightning as L  # noqa: N812 - Lightning's own custom
 import numpy as np
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
@@ -35,6 +36,9 @@ CACHE_VERSION = 1
 
 NO_LABEL = -1
 """The number of an image that shows nothing of what there are labels for."""
+
+ALONE = (0, 1)
+"""The part of a batch that a process takes which trains alone: the first of one, so all of it."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ def open_cache(folder: Path, size: int, where: Path) -> Cache:
     """Open the decoded images of a folder, decoding them first if this content was never seen at this size.
 
     An image that does not decode is left out with a warning. The array appears under its name only when it is whole,
-    so an interrupted run leaves nothing that a later one would trust.
+    so an interrupted run leaves nothing that a later one would trust. Of several processes one decodes, and all share
+    the array's memory.
 
     Args:
         folder: a folder of class folders.
@@ -76,7 +81,9 @@ def open_cache(folder: Path, size: int, where: Path) -> Cache:
     array, index = where / f"{stem}.npy", where / f"{stem}.json"
     if not (array.exists() and index.exists()):
         where.mkdir(parents=True, exist_ok=True)
-        _decode_all(folder, size, array, index)
+        with FileLock(where / f"{stem}.lock"):  # of all who need it one decodes, and the others wait
+            if not (array.exists() and index.exists()):
+                _decode_all(folder, size, array, index)
     entries = json.loads(index.read_text(encoding="utf-8"))
     images: NDArray[np.uint8] = np.load(array, mmap_mode="r", allow_pickle=False)
     rows = np.array(entries["rows"], dtype=np.int64)
@@ -179,12 +186,22 @@ class Images(Dataset[tuple[Tensor, Tensor]]):
 class Batches(Sampler[list[int]]):
     """Batches of positions; shuffled anew each epoch from its own seed, so that a resumed run sees the same order.
 
-    A shuffled epoch drops its last incomplete batch (batch normalisation does not like batches of one).
+    A shuffled epoch drops its last incomplete batch (batch normalisation does not like batches of one). Of several
+    processes each takes its own part of every batch, so that together they see in each step what one alone would.
+
+    Args:
+        positions: of the images.
+        batch_size: images a batch, of all processes together; they share it evenly.
+        seed: of the order; None for the order of the positions.
+        part: which process this is, and of how many.
     """
 
-    def __init__(self, positions: NDArray[np.int64], batch_size: int, seed: int | None = None) -> None:
+    def __init__(
+        self, positions: NDArray[np.int64], batch_size: int, seed: int | None = None, part: tuple[int, int] = ALONE
+    ) -> None:
         self.positions = positions
-        self.batch_size = min(batch_size, len(positions))
+        self.first, self.step = part
+        self.batch_size = min(batch_size, max(len(positions) // self.step, 1) * self.step)
         self.seed = seed
         self.epoch = 0
 
@@ -201,7 +218,7 @@ class Batches(Sampler[list[int]]):
         if self.seed is not None:
             order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
         for i in range(len(self)):
-            yield order[i * self.batch_size : (i + 1) * self.batch_size].tolist()
+            yield order[i * self.batch_size : (i + 1) * self.batch_size][self.first :: self.step].tolist()
 
 
 def hold_out(targets: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -244,6 +261,9 @@ class DeckDataModule(L.LightningDataModule):
         seed: of the held-out choice and of the order.
         cache: the folder for decoded images.
         exclude: a list of images of ``folder`` to leave out, as ``fulldeck data audit --exclude-out`` writes it.
+
+    Attributes:
+        part: which process of how many feeds from here; set before the loaders are made.
     """
 
     def __init__(
@@ -277,6 +297,7 @@ class DeckDataModule(L.LightningDataModule):
         self.seed = seed
         self.cache = cache
         self.exclude = exclude
+        self.part = ALONE
         self.labels: tuple[str, ...] = ()
         self.hashes: dict[str, str] = {}
         self._sets: dict[str, tuple[Images, NDArray[np.int64]]] = {}
@@ -341,14 +362,14 @@ class DeckDataModule(L.LightningDataModule):
         return {part: len(positions) for part, (_, positions) in self._sets.items()}
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
-        """Feed shuffled batches."""
+        """Feed this process's part of shuffled batches."""
         images, positions = self._sets["train"]
-        return DataLoader(images, batch_size=None, sampler=Batches(positions, self.batch_size, self.seed))
+        return DataLoader(images, batch_size=None, sampler=Batches(positions, self.batch_size, self.seed, self.part))
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
-        """Feed the held-out images in order."""
+        """Feed this process's part of the held-out images, in order."""
         images, positions = self._sets["validation"]
-        return DataLoader(images, batch_size=None, sampler=Batches(positions, self.batch_size))
+        return DataLoader(images, batch_size=None, sampler=Batches(positions, self.batch_size, part=self.part))
 
     def training_size(self) -> int:
         """Return the side of this epoch's training images, in pixels."""

@@ -109,7 +109,7 @@ def read_run(source: str) -> Recorded:
 
 def warn_of_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Say what was different when a run was made, as far as figures may depend on it."""
-    for name in ("commit", "python", "packages", "threads", "cuda"):
+    for name in ("commit", "python", "packages", "processes", "threads", "cuda"):
         if then.get(name) != now.get(name):
             logger.warning("%s was %s and is %s: figures may differ", name, then.get(name), now.get(name))
 

@@ -86,11 +86,12 @@ class LocatorModule(L.LightningModule):
             for decayed in (False, True)
         ]
         optimiser = torch.optim.AdamW(groups, lr=self.lr)
+        steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser,
             max_lr=[group["lr"] for group in groups],
-            total_steps=int(self.trainer.estimated_stepping_batches),
-            pct_start=self.warmup,
+            total_steps=steps,
+            pct_start=self.warmup if self.warmup * steps > 1 else 0.0,  # of exactly one step it cannot be made
             cycle_momentum=False,
             div_factor=20,
             final_div_factor=100,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's own name
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from fulldeck.errors import ConfigError
 from fulldeck.training.backbone import create_backbone
@@ -126,12 +127,16 @@ class CardModule(L.LightningModule):
             distance = distillation_loss(logits, self._teacher(images), self.distil_temperature)
             loss = (1 - self.distil_weight) * loss + self.distil_weight * distance
         right = (logits.argmax(1) == targets)[known].float().sum() / known.sum().clamp(min=1)
-        self.log_dict({"train/loss": loss, "train/accuracy": right}, on_epoch=True, on_step=False, prog_bar=True)
+        self.log_dict(
+            {"train/loss": loss, "train/accuracy": right}, on_epoch=True, on_step=False, prog_bar=True, sync_dist=True
+        )
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
         """Log accuracy and macro F1 of the held-out images."""
         images, targets = batch
+        if not len(targets):  # the last batch may be too small for each process to have a part of it
+            return
         logits = self(images).float()
         self.accuracy(logits, targets)
         self.f1(logits, targets)
@@ -146,9 +151,12 @@ class CardModule(L.LightningModule):
         """
         logits, targets = (torch.cat(part) for part in zip(*self._held_out, strict=True))
         self._held_out.clear()
+        if self.trainer.world_size > 1:  # one temperature for what all processes have seen
+            logits, targets = (torch.cat(gather_all_tensors(own)) for own in (logits, targets))
         with torch.inference_mode(False), torch.enable_grad():
             temperature = fit_temperature(logits.clone(), targets.clone())
-        self.log("val/loss", F.cross_entropy(logits / temperature, targets), prog_bar=True)
+        # Machines of two kinds may round it otherwise, and all processes must judge by the same figure.
+        self.log("val/loss", F.cross_entropy(logits / temperature, targets), prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """Return AdamW with a warm-up and a cosine, stepped every batch."""
@@ -159,11 +167,12 @@ class CardModule(L.LightningModule):
             {"params": plain, "weight_decay": 0.0},
         ]
         optimiser = torch.optim.AdamW(groups, lr=self.lr)
+        steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser,
             max_lr=self.lr,
-            total_steps=int(self.trainer.estimated_stepping_batches),
-            pct_start=self.warmup,
+            total_steps=steps,
+            pct_start=self.warmup if self.warmup * steps > 1 else 0.0,  # of exactly one step it cannot be made
             cycle_momentum=False,
             div_factor=20,
             final_div_factor=100,

@@ -32,6 +32,7 @@ from fulldeck.training.run_lock import hold, is_held
 from fulldeck.training.search import Search, overrides, read_search
 from fulldeck.training.settings import quoted
 from fulldeck.training.sweep_report import write_report
+from fulldeck.training.team import team
 from fulldeck.training.tracking.records import KINDS, choose_kind
 from fulldeck.training.train import Run, compose_config, train
 
@@ -113,6 +114,9 @@ def sweep(
         DataError: the images are not there.
         KeyboardInterrupt: Ctrl-C; the study goes on when this is run again.
     """
+    if team().launched:
+        msg = "each worker of a sweep trains alone: start fulldeck sweep by itself, as often as you like"
+        raise ConfigError(msg)
     search = read_search(source)
     name = name or search.name
     if not re.fullmatch(r"[\w.-]+", name):

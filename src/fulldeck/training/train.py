@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from pickle import UnpicklingError
@@ -38,10 +39,11 @@ from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
+from torch.distributed import DistError
 
 from fulldeck import __version__
 from fulldeck.data.augment import Strength
-from fulldeck.data.dataset import DeckDataModule
+from fulldeck.data.dataset import ALONE, DeckDataModule
 from fulldeck.errors import ConfigError, FulldeckError
 from fulldeck.inference.classifier import Classifier
 from fulldeck.inference.model_file import champion_path
@@ -54,6 +56,7 @@ from fulldeck.training.profiler import Profiler
 from fulldeck.training.run_lock import hold
 from fulldeck.training.settings import check_settings
 from fulldeck.training.teacher import load_teacher
+from fulldeck.training.team import Team, team
 from fulldeck.training.tracking.record import Record
 from fulldeck.training.tracking.records import addresses, choose_kind, closing, open_records
 from fulldeck.training.tracking.watch import Watch
@@ -114,9 +117,7 @@ def train(
     if overrides:
         msg = f"{resume} goes on as its own config.yaml says; leave out {' '.join(overrides)}, or start a new run"
         raise ConfigError(msg)
-    config = load_config(resume)
-    began = json.loads((resume / "data.json").read_text(encoding="utf-8"))["hashes"]
-    return fit(config, resume=resume, hashes=began, profile=profile, watch=watch)
+    return fit(load_config(resume), resume=resume, hashes=_trained_on(resume), profile=profile, watch=watch)
 
 
 def fit(
@@ -144,8 +145,11 @@ def fit(
         KeyboardInterrupt: Ctrl-C.
     """
     started = time.monotonic()
-    folder = resume or run_folder(config, out)
-    checkpoint = folder / "checkpoints" / "last.ckpt" if resume else None
+    ours = team()
+    folder = resume or Path(ours.remember("folder", lambda: str(run_folder(config, out))))
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    if ours.attempt and not resume and checkpoint.is_file():  # torchrun has started all of them again
+        resume, config, hashes = folder, load_config(folder), _trained_on(folder)
     keep_memory()
     _quiet_lightning()
     L.seed_everything(config.seed, workers=True, verbose=False)
@@ -159,12 +163,47 @@ def fit(
     if hashes is not None and data.hashes != hashes:
         msg = f"the images have changed since {resume or 'that run'} began, so it cannot be as it was; start a new run"
         raise ConfigError(msg)
+    _share(data, ours)
     module = first_module(config, data, None if resume else config.init)
     if teacher := config.get("teacher"):  # runs from before there were teachers have no such setting
         module.learn_from(load_teacher(_model_or_run(teacher), data.labels, data.some_images(1)))
     if config.trainer.precision == "auto":  # kept in config.yaml, so that a resumed run goes on in the same one
-        config.trainer.precision = best_precision(module, data.size)
-    trainer = _trainer(config, folder, [*watch, *([Profiler(folder / "profile")] if profile else [])])
+        config.trainer.precision = ours.agree("precision", lambda: best_precision(module, data.size))
+    more = [*watch, *([Profiler(folder / "profile")] if profile and ours.first else [])]
+    trainer = _trainer(config, folder, ours, more)
+    fitted = partial(_run, trainer, module, data, folder, checkpoint if resume else None)
+    with ours.connected(trainer.strategy.root_device.type):
+        if not ours.first:
+            torch.manual_seed(config.seed + ours.rank)  # else all would augment their images in the same way
+            fitted()
+            return Run(folder, json.loads(ours.agree("metrics", str)))
+        run = _keep(trainer, fitted, folder, config=config, data=data, started=started)
+        ours.agree("metrics", lambda: json.dumps(run.metrics))
+    return run
+
+
+def _keep(
+    trainer: L.Trainer,
+    fitted: Callable[[], None],
+    folder: Path,
+    *,
+    config: DictConfig,
+    data: DeckDataModule,
+    started: float,
+) -> Run:
+    """Train, and keep in the run's folder and its records what it was made of and what came out.
+
+    Args:
+        trainer: which records are to follow.
+        fitted: lets it train.
+        folder: the run's; it is made.
+        config: the run's, with nothing left to be found out.
+        data: its images, set up.
+        started: when the work began, on the monotonic clock.
+
+    Raises:
+        ConfigError: the folder or a record cannot be made, or the loss was never finite.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -177,17 +216,38 @@ def fit(
         _write_json(folder / "data.json", {"hashes": data.hashes, "images": data.counts(), "labels": list(data.labels)})
         records = open_records(config, folder, data.hashes, here)
         with closing(records):
-            _run(_watched(trainer, records), module, data, folder, checkpoint)
+            _follow(trainer, records)
+            fitted()
             run = record(folder, started)
             for other in records:
                 other.summary({f"best/{name}": value for name, value in run.metrics.items()})
                 other.files([folder / name for name in ("metrics.json", "metrics.csv", "curves.png")])
             if records and config.logger.model:
+                data.part = ALONE  # the model is asked about all held-out images
                 _keep_model(folder, data, records)
     return run
 
 
-def _trainer(config: DictConfig, folder: Path, more: Sequence[Callback]) -> L.Trainer:
+def _share(data: DeckDataModule, ours: Team) -> None:
+    """Let each process feed its own part of every batch.
+
+    Raises:
+        ConfigError: there is no part for each, or machines have different images.
+    """
+    if data.batch_size % ours.count:
+        msg = f"data.batch_size={data.batch_size} images are no equal parts for {ours.count} processes"
+        raise ConfigError(msg)
+    if min(data.counts().values()) < ours.count:
+        msg = f"there are fewer images than processes, {ours.count}: {data.counts()}"
+        raise ConfigError(msg)
+    found = json.dumps(sorted(data.hashes.values()))
+    if ours.agree("images", lambda: found) != found:
+        msg = f"the images in {', '.join(data.hashes)} are not those of the first machine; copy them from there"
+        raise ConfigError(msg)
+    data.part = ours.rank, ours.count
+
+
+def _trainer(config: DictConfig, folder: Path, ours: Team, more: Sequence[Callback]) -> L.Trainer:
     """Make Lightning's trainer, which saves the best epoch and the last one in the run's folder.
 
     Raises:
@@ -196,11 +256,11 @@ def _trainer(config: DictConfig, folder: Path, more: Sequence[Callback]) -> L.Tr
     # Two of them, since Lightning's own save_last passes over the epochs that are not the best so far.
     best = ModelCheckpoint(folder / "checkpoints", "best", monitor="val/loss", enable_version_counter=False)
     last = ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False)
+    several: dict[str, Any] = {"strategy": "ddp", "devices": ours.here, "num_nodes": ours.count // ours.here}
     try:
-        return L.Trainer(
+        trainer = L.Trainer(
             max_epochs=config.trainer.max_epochs,
             accelerator=config.trainer.accelerator,
-            devices=config.trainer.devices,
             precision=config.trainer.precision,
             gradient_clip_val=config.trainer.gradient_clip or None,
             callbacks=[best, last, *callbacks(config), *more],
@@ -210,23 +270,32 @@ def _trainer(config: DictConfig, folder: Path, more: Sequence[Callback]) -> L.Tr
             num_sanity_val_steps=0,
             log_every_n_steps=1,
             reload_dataloaders_every_n_epochs=1 if config.data.get("shards") else 0,  # a stream is of one epoch
+            use_distributed_sampler=False,  # our own batches know which part of them is ours
+            **(several if ours.launched else {"devices": config.trainer.devices}),
         )
     except (MisconfigurationException, ValueError) as error:
         msg = f"these trainer settings cannot be used here: {error}"
         raise ConfigError(msg) from error
+    if trainer.world_size > ours.count:
+        msg = f"for {trainer.world_size} devices: torchrun --nproc-per-node {trainer.world_size} -m fulldeck train ..."
+        raise ConfigError(msg)
+    return trainer
 
 
-def _watched(trainer: L.Trainer, records: Sequence[Record]) -> L.Trainer:
+def _follow(trainer: L.Trainer, records: Sequence[Record]) -> None:
     """Let records follow a trainer, which was made, and its settings found good, before they were opened."""
     if records:
         trainer.loggers = [*trainer.loggers, *records]
         # Lightning sets the attribute where mypy does not look.
         trainer.callbacks.append(Watch(records))  # type: ignore[attr-defined]
-    return trainer
 
 
 def _run(trainer: L.Trainer, module: CardModule, data: DeckDataModule, folder: Path, checkpoint: Path | None) -> None:
-    """Let Lightning train, and raise KeyboardInterrupt on Ctrl-C."""
+    """Let Lightning train, and raise KeyboardInterrupt on Ctrl-C.
+
+    Raises:
+        FulldeckError: another process of this training is gone.
+    """
     handler = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(module, data, ckpt_path=checkpoint)
@@ -235,6 +304,11 @@ def _run(trainer: L.Trainer, module: CardModule, data: DeckDataModule, folder: P
         if (folder / "checkpoints" / "last.ckpt").is_file():
             logger.warning("interrupted; go on with: fulldeck train --resume %s", folder)
         raise KeyboardInterrupt from None
+    except RuntimeError as error:
+        if trainer.world_size == 1 or not (isinstance(error, DistError) or "gloo" in str(error)):
+            raise
+        msg = "another process of this training is gone; torchrun --max-restarts N goes on from the last finished epoch"
+        raise FulldeckError(msg) from error
 
 
 def _keep_model(folder: Path, data: DeckDataModule, records: Sequence[Record]) -> None:
@@ -292,6 +366,12 @@ def compose_config(overrides: list[str]) -> DictConfig:
         raise ConfigError(msg) from error
     check_settings(config, usual)
     return config
+
+
+def _trained_on(run: Path) -> dict[str, str]:
+    """Return the hashes of the images that a run began with."""
+    hashes: dict[str, str] = json.loads((run / "data.json").read_text(encoding="utf-8"))["hashes"]
+    return hashes
 
 
 def load_config(folder: Path) -> DictConfig:
@@ -494,6 +574,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": versions,
+        "processes": team().count,
         "threads": torch.get_num_threads(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "command": sys.argv[1:],
