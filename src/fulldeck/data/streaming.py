@@ -247,6 +247,7 @@ class StreamedDataModule(DeckDataModule):
             batch_size=self.batch_size,
             seed=self.seed,
             epoch=epoch,
+            part=self.part,
         )
 
     def _read(self) -> ShardIndex:
