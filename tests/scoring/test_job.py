@@ -16,6 +16,9 @@ pytest.importorskip("fsspec")
 import pyarrow.parquet as pq
 from paint import paint_pictures
 
+from fulldeck.data.deck.chance import generator
+from fulldeck.data.render import rendered_style
+from fulldeck.data.scene import Drawn
 from fulldeck.data.storage import Storage
 from fulldeck.scoring.job import open_job
 from fulldeck.scoring.label import label_chunk
@@ -66,6 +69,26 @@ def test_every_picture_is_labelled_once_as_classify_would(begin, pictures, tiny_
     assert set(failed) == {"damaged.jpg", "empty.png"}
     assert failed["empty.png"]["kind"] == "empty"
     assert failed["empty.png"]["error"].startswith("empty.png: ")
+
+
+def test_cards_on_their_side_are_labelled_as_classify_would(begin, tmp_path):
+    deck, source = Drawn(rendered_style(1, 8), "unseen"), tmp_path / "source"
+    source.mkdir()
+    labels = ["seven of clubs", "queen of hearts", "two of spades", "ace of diamonds", "ten of hearts"]
+    for number, label in enumerate(labels):
+        face = deck.face(label, generator(0))[:, :, 2::-1]
+        cv2.imwrite(str(source / f"{number}.png"), np.rot90(face, -1) if number % 2 else face)
+    paint_pictures(source, 2)
+    job, [chunk], _ = begin(source=str(source), model="champion")
+    label_chunk(job, chunk)
+    labelled = rows(tmp_path / "out", "predictions")
+    assert [row["label"] for row in labelled[:5]] == labels
+    assert all(row["accepted"] for row in labelled[:5])
+    recognizer = Recognizer(threads=1)
+    for row in labelled:
+        expected = recognizer.classify(source / row["file"])
+        assert (row["label"], row["accepted"]) == (expected.label, expected.accepted)
+        assert row["probability"] == pytest.approx(expected.probability, abs=1e-5)
 
 
 def test_a_job_goes_on_where_it_was(begin, tmp_path):

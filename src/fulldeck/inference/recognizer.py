@@ -265,29 +265,39 @@ class Recognizer:
         probabilities, embeddings = self.classifier.run(batch)
         return [self._name(row) for row in probabilities], embeddings
 
-    def second_look(self, picture: Picture, square: NDArray[np.uint8], whole: Prediction) -> Prediction:
-        """Settle what a picture shows: as a whole, upright or on its side, or by the card in it that shows most.
+    def look_aside(self, batch: NDArray[np.uint8], wholes: list[Prediction]) -> list[Prediction]:
+        """Look at the doubtful ones of a batch of prepared images again, all at once, after a quarter turn.
+
+        Args:
+            batch: uint8 [N, S, S, 3], RGB.
+            wholes: What :meth:`predict` says of it.
+
+        Returns:
+            ``wholes``, and what a quarter turn makes sure in its place.
+        """
+        doubtful = [at for at, whole in enumerate(wholes) if not self._fills(whole)]
+        if not doubtful:
+            return wholes
+        asides, _ = self._aside(batch[doubtful])
+        sure = {at: aside for at, aside in zip(doubtful, asides, strict=True) if self._fills(aside)}
+        return [sure.get(at, whole) for at, whole in enumerate(wholes)]
+
+    def second_look(self, picture: Picture, whole: Prediction) -> Prediction:
+        """Settle what a picture shows: as a whole, or by the card in it that shows most.
 
         Args:
             picture: The picture.
-            square: uint8 [S, S, 3], RGB: what :meth:`prepare` makes of it.
-            whole: What :meth:`predict` says of that.
+            whole: What :meth:`look_aside` says of what :meth:`prepare` makes of it.
 
         Returns:
-            The answer of :meth:`classify`: ``whole`` where that is sure, or what a quarter turn makes sure; else of the
-            cards that are found an accepted one first, then the one with the largest visible area times its
-            probability; ``whole`` if there are none.
+            The answer of :meth:`classify`: ``whole`` where that is sure; else of the cards that are found an accepted
+            one first, then the one with the largest visible area times its probability; ``whole`` if there are none.
 
         Raises:
             ImageError: The picture cannot be decoded.
             ModelError: The locator file cannot be used.
         """
-        if self._fills(whole):
-            return whole
-        aside, _ = self._aside(square)
-        if self._fills(aside):
-            return aside
-        if self.locator_path is None:  # it need not be decoded again
+        if self._fills(whole) or self.locator_path is None:  # without one it need not be decoded again
             return whole
         cards = [card for card, _ in self._cards(picture.photo())]
         return _plain(max(cards, key=_prominence)) if cards else whole
@@ -310,7 +320,7 @@ class Recognizer:
         if self._fills(whole):
             seen = [(self._filling(whole, photo), View(square, embedding))]
         else:
-            aside, view = self._aside(square)
+            [aside], [view] = self._aside(square[np.newaxis])
             if self._fills(aside):
                 seen = [(self._filling(aside, photo, on_its_side=True), view)]
             else:
@@ -322,7 +332,8 @@ class Recognizer:
 
     def _classify(self, pictures: list[Picture]) -> list[Prediction]:
         batch = np.stack([picture.square(self.info.size) for picture in pictures])
-        return [self.second_look(*each) for each in zip(pictures, batch, self.predict(batch), strict=True)]
+        wholes = self.look_aside(batch, self.predict(batch))
+        return [self.second_look(*each) for each in zip(pictures, wholes, strict=True)]
 
     def _fills(self, whole: Prediction) -> bool:
         """Whether one card fills a picture, by what is said of the whole of it.
@@ -331,11 +342,11 @@ class Recognizer:
         """
         return whole.accepted and whole.probability >= self.info.threshold
 
-    def _aside(self, square: NDArray[np.uint8]) -> tuple[Prediction, View]:
-        """What is said of a picture after a quarter turn: a card that fills a landscape photo lies on its side."""
-        turned = np.ascontiguousarray(np.rot90(square))
-        [prediction], [embedding] = self.predict_and_embed(turned[np.newaxis])
-        return prediction, View(turned, embedding)
+    def _aside(self, batch: NDArray[np.uint8]) -> tuple[list[Prediction], list[View]]:
+        """What is said of pictures after a quarter turn: a card that fills a landscape photo lies on its side."""
+        turned = np.ascontiguousarray(np.rot90(batch, axes=(1, 2)))
+        predictions, embeddings = self.predict_and_embed(turned)
+        return predictions, list(map(View, turned, embeddings))
 
     def _find(self, photo: Photo) -> list[Found]:
         locator = self._opened()

@@ -85,10 +85,13 @@ def _named(source: Storage, files: Sequence[str], recognizer: Recognizer) -> tup
                     picture = Picture(_given(data), name)
                     squares.append(picture.square(recognizer.info.size))
                     pictures.append(picture)
-            wholes = recognizer.predict(np.stack(squares)) if squares else []
-            for picture, square, whole in zip(pictures, squares, wholes, strict=True):
+            if not pictures:
+                continue
+            batch = np.stack(squares)
+            wholes = recognizer.look_aside(batch, recognizer.predict(batch))
+            for picture, whole in zip(pictures, wholes, strict=True):
                 with noting(picture.name):
-                    predictions.append(_row(picture.name, recognizer.second_look(picture, square, whole)))
+                    predictions.append(_row(picture.name, recognizer.second_look(picture, whole)))
     return predictions, errors
 
 

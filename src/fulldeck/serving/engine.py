@@ -259,7 +259,7 @@ class Engine:
 
     def _classify(self, recognizer: Recognizer, job: _Job) -> list[_Named | BadFile]:
         """Decode a job's files and infer them, in a thread; if one is bad, return the bad ones alone."""
-        pictures, batch = [], []
+        pictures, squares = [], []
         bad: list[_Named | BadFile] = []
         start = perf_counter()
         for index, upload in enumerate(job.uploads, job.start):
@@ -269,7 +269,7 @@ class Engine:
             try:
                 pictures.append(Picture(upload.data, upload.name, self._settings.max_pixels))
                 # Small at once, so that a request's photos never lie in memory together.
-                batch.append(pictures[-1].square(recognizer.info.size))
+                squares.append(pictures[-1].square(recognizer.info.size))
             except ImageError as error:
                 bad.append(bad_file(error, upload.name, index))
         job.decoding = None
@@ -277,11 +277,13 @@ class Engine:
         self._metrics.timed("decode", decoded - start)
         if bad or job.abandoned:
             return bad
-        wholes, embeddings = recognizer.predict_and_embed(np.stack(batch))
+        batch = np.stack(squares)
+        wholes, embeddings = recognizer.predict_and_embed(batch)
+        wholes = recognizer.look_aside(batch, wholes)
         predictions = []
-        for index, (picture, square, whole) in enumerate(zip(pictures, batch, wholes, strict=True), job.start):
+        for index, (picture, whole) in enumerate(zip(pictures, wholes, strict=True), job.start):
             try:
-                predictions.append(recognizer.second_look(picture, square, whole))
+                predictions.append(recognizer.second_look(picture, whole))
             except ImageError as error:  # at another scale its decoder may see another fault
                 bad.append(bad_file(error, picture.name, index))
         if bad:
