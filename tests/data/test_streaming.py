@@ -91,6 +91,19 @@ def test_each_reader_has_images_of_its_own(shards, ranks, workers):
     assert Counter(image for part in parts for image in part) == Counter(seen(stream(shards)))
 
 
+def test_each_process_of_a_training_streams_its_own_part(shards, tmp_path):
+    seen_by, held_out = [], []
+    for rank in range(2):
+        data = StreamedDataModule(shards[0].address, size=32, stored_size=32, batch_size=12, cache=tmp_path)
+        data.setup()
+        data.part = rank, 2
+        seen_by.append(seen(data.train_dataloader()))
+        held_out.append(seen(data.val_dataloader()))
+    assert [len(images) for images in seen_by] == [24, 24]  # four batches of twelve, of which each has half
+    assert not set(seen_by[0]) & set(seen_by[1])
+    assert sorted(held_out[0] + held_out[1]) == sorted(set(range(IMAGES)) - set(seen(stream(shards))))
+
+
 def test_ranks_that_cannot_share_evenly_have_as_many_batches_all_the_same(shards):
     parts = [stream(shards, part=(rank, 4), batch_size=8) for rank in range(4)]
     assert {len(part) for part in parts} == {6}

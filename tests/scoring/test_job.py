@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -139,6 +140,9 @@ def test_results_of_another_model_are_not_mixed_with(begin, change):
 
 
 def test_what_cannot_be_a_job(begin, tmp_path):
+    for source in (tmp_path / "nowhere", Path(__file__)):
+        with pytest.raises(DataError, match=f"{source}: there is no such folder"):
+            begin(source=str(source))
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="holds no pictures"):
         begin(source=str(tmp_path / "none"))

@@ -1,5 +1,8 @@
 """`fulldeck score` on real clusters of Ray: one of two nodes, of which one is killed, and one that it starts itself."""
 
+import contextlib
+import logging
+import os
 import re
 import signal
 import subprocess
@@ -66,8 +69,9 @@ def kill_while_it_works(cluster: Cluster, node, out: Path, seen: list[int]) -> N
     cluster.remove_node(node, allow_graceful=False)
 
 
-def test_a_node_is_killed_and_nothing_is_lost_or_doubled(cluster, pictures, tmp_path):
+def test_a_node_is_killed_and_nothing_is_lost_or_doubled(cluster, pictures, tmp_path, caplog):
     out, seen = tmp_path / "out", []
+    caplog.set_level(logging.INFO, "fulldeck.scoring")  # as -v does
     node = cluster.add_node(**NODE)
     killer = Thread(target=kill_while_it_works, args=(cluster, node, out, seen), daemon=True)
     killer.start()
@@ -80,7 +84,35 @@ def test_a_node_is_killed_and_nothing_is_lost_or_doubled(cluster, pictures, tmp_
     named, failed = files(out, "predictions"), files(out, "errors")
     assert len(named) == named.total() == 100
     assert failed == {"damaged.jpg": 1, "empty.png": 1}
-    assert "100 pictures labelled in predictions/, 2 that cannot be read in errors/" in done.output
+    summary = "100 pictures labelled in predictions/, 2 that cannot be read in errors/; "
+    assert re.search(re.escape(f"{out}: {summary}") + r"[1-9][\d,]* pictures/s\n$", done.stdout)
+    told = [record.getMessage() for record in caplog.records if record.name == "fulldeck.scoring.score"]
+    assert len(told) == 51
+    assert re.fullmatch(r"102 of 102 pictures, [1-9]\d*/s", told[-1])
+
+
+def test_on_a_terminal_a_bar_shows_how_far_it_is_and_how_fast(cluster, tmp_path):
+    source = paint_pictures(tmp_path / "pictures", 6)
+    words = ["score", str(source), "--out", str(tmp_path / "out"), "--chunk", "2", "--address", cluster.address]
+    ours, theirs = os.openpty()
+    program = subprocess.Popen(
+        [sys.executable, "-m", "fulldeck", *words],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # which Linux says where the other side is closed
+        while some := os.read(ours, 1 << 16):
+            shown += some
+    os.close(ours)
+    said, _ = program.communicate(timeout=60)
+    assert program.returncode == 0, shown
+    assert said.startswith(f"{tmp_path / 'out'}: 6 pictures labelled".encode())
+    plain = re.sub(rb"\x1b\[[\d;?]*[a-zA-Z]", b"", shown)
+    assert re.search(rb"labelling .* 0/6 0/s", plain)
+    assert re.search(rb"labelling .* 6/6 [1-9]\d*/s", plain)
 
 
 def test_it_is_interrupted_and_goes_on(cluster, pictures, tmp_path):

@@ -103,10 +103,15 @@ def open_job(
 
     Raises:
         ConfigError: The results there are another model's or another source's.
-        DataError: There are no pictures, or a place cannot be reached.
+        DataError: There is no such folder, there are no pictures in it, or a place cannot be reached.
         ModelError: The model cannot be used.
     """
     pictures, results = Storage(_anywhere(source)), Storage(_anywhere(out))
+    if pictures.folder is not None and not pictures.folder.is_dir():
+        msg = (
+            f"{pictures.shown}: there is no such folder; give one of pictures, or an address such as gs://bucket/photos"
+        )
+        raise DataError(msg)
     names = [name for name in pictures.names() if PurePosixPath(name).suffix.lower() in SUFFIXES]
     if not names:
         msg = f"{pictures.shown} holds no pictures: give a folder or the address of one, such as gs://bucket/photos"
