@@ -1,6 +1,5 @@
 import csv
 import json
-import math
 import shutil
 import signal
 from collections import Counter
@@ -404,9 +403,18 @@ def test_groups_are_switched_off_by_null():
 
 
 def test_the_average_has_a_short_memory_at_first():
-    average = moving_average(0.99)
-    old, new = torch.zeros(1), torch.ones(1)
-    assert average(old, new, torch.tensor(0)).item() == pytest.approx(0.9)
-    assert average(old, new, torch.tensor(90)).item() == pytest.approx(0.09)
-    assert average(old, new, torch.tensor(10_000)).item() == pytest.approx(0.01)
-    assert math.isclose(average(new, new, torch.tensor(5)).item(), 1.0, rel_tol=1e-6)
+    def averaged(old: float, n: int) -> float:
+        average = torch.full((1,), old)
+        moving_average(0.99)([average], [torch.ones(1)], torch.tensor(n))
+        return average.item()
+
+    assert averaged(0.0, 0) == pytest.approx(0.9)
+    assert averaged(0.0, 90) == pytest.approx(0.09)
+    assert averaged(0.0, 10_000) == pytest.approx(0.01)
+    assert averaged(1.0, 5) == pytest.approx(1)
+
+
+def test_a_count_of_batches_is_averaged_as_a_whole_number():
+    counts = [torch.tensor(10), torch.tensor(20)]
+    moving_average(0.5)(counts, [torch.tensor(30), torch.tensor(40)], torch.tensor(100))
+    assert [count.item() for count in counts] == [20, 30]

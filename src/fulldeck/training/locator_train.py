@@ -81,7 +81,7 @@ def train_locator(overrides: list[str], *, resume: Path | None = None) -> Run:
             ModelCheckpoint(folder / "checkpoints", "best", monitor="val/loss", enable_version_counter=False),
             ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False),
             LearningRateMonitor("epoch"),
-            WeightAveraging(avg_fn=moving_average(config.average)),
+            WeightAveraging(multi_avg_fn=moving_average(config.average)),
             *([TQDMProgressBar(leave=True)] if watch else []),
         ],
         logger=CSVLogger(folder, name="logs"),

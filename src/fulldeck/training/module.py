@@ -166,7 +166,9 @@ class CardModule(L.LightningModule):
             {"params": decayed, "weight_decay": self.weight_decay},
             {"params": plain, "weight_decay": 0.0},
         ]
-        optimiser = torch.optim.AdamW(groups, lr=self.lr)
+        # One kernel updates all weights where torch would loop over them in Python. Lightning clips no gradients for it
+        # in mixed precision, where it might scale them back itself.
+        optimiser = torch.optim.AdamW(groups, lr=self.lr, fused=self.trainer.precision == "32-true" or None)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser,

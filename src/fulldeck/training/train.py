@@ -528,22 +528,30 @@ def callbacks(config: DictConfig) -> list[Callback]:
         LearningRateMonitor("epoch"),
     ]
     if config.trainer.average:
-        chosen.append(WeightAveraging(avg_fn=moving_average(config.trainer.average)))
+        chosen.append(WeightAveraging(multi_avg_fn=moving_average(config.trainer.average)))
     if config.trainer.progress and sys.stderr.isatty():
         chosen.append(TQDMProgressBar(leave=True))
     return chosen
 
 
-def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor], None]:
     """Return an exponential moving average whose memory is short at first and grows to ``decay``.
+
+    It takes all averages, which it changes, the current values, and how many were averaged: tensors of one type, in one
+    call for all, since there are hundreds of small ones.
 
     Without the ramp, min(decay, (1 + n) / (10 + n)) as in TensorFlow's ExponentialMovingAverage, a short training
     would be judged by the weights it began with.
     """
 
-    def average(averaged: Tensor, current: Tensor, n: Tensor) -> Tensor:
+    @torch.no_grad()
+    def average(averaged: list[Tensor], current: list[Tensor], n: Tensor) -> None:
         kept = min(decay, (1 + int(n)) / (10 + int(n)))
-        return averaged * kept + current * (1 - kept)
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, 1 - kept)  # what torch's own averages call
+        else:  # counters of batches
+            for own, other in zip(averaged, current, strict=True):
+                own.copy_(own * kept + other * (1 - kept))
 
     return average
 
