@@ -231,6 +231,7 @@ def test_stored_in_half_precision_it_is_smaller_and_answers_alike(trained, parit
     assert (tmp_path / "half.onnx").stat().st_size < 0.75 * whole.stat().st_size
     assert half.same_label == half.images
     assert half.largest_difference < 0.02
+    assert half.overturned == 0
     assert half.version != parity.version
 
 
