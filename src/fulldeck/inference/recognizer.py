@@ -388,7 +388,9 @@ class Recognizer:
                 cut = rectify(photo.pixels, np.array([one.quad for one in again]), self.info.size)
                 probabilities[doubtful] = self._both_ways(crops[doubtful], probabilities[doubtful])
                 for at, one, nearer in zip(doubtful, again, self._both_ways(cut), strict=True):
-                    if nearer.max() > probabilities[at].max():
+                    if nearer.argmax() != probabilities[at].argmax():  # one of them is wrong
+                        probabilities[at] = (probabilities[at] + nearer) / 2
+                    elif nearer.max() > probabilities[at].max():
                         probabilities[at], chunk[at] = nearer, one
             named += zip(map(self._name, probabilities), map(View, crops, embeddings), strict=True)
             outlines += chunk
