@@ -66,9 +66,9 @@ def test_a_model_file_teaches_at_its_own_size(model, colours):
 
 @pytest.mark.slow
 def test_a_student_of_smaller_images_learns_from_its_teacher(model, tiny, tmp_path):
-    alone = ["trainer.max_epochs=6", "model.distil_weight=1.0", "data.size=16", "model.label_smoothing=0"]
+    alone = ["trainer.max_epochs=12", "model.distil_weight=1.0", "data.size=16", "model.label_smoothing=0"]
     run = train(tiny(tmp_path / "runs", *alone, f"teacher={model}"))
-    assert run.metrics["val/accuracy"] > 0.5  # though no label had a say
+    assert run.metrics["val/accuracy"] > 0.8  # though no label had a say
     _, module = load_run(run.folder)
     assert not [name for name in module.state_dict() if "teacher" in name]
     assert module.network.conv_stem.weight.shape == student().network.conv_stem.weight.shape
