@@ -169,13 +169,19 @@ def combined_hash(files: Iterable[tuple[str, str]]) -> str:
     return whole.hexdigest()
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, writer: str = "") -> None:
     """Write a file so that it is there whole or not at all, also when the program is killed halfway.
+
+    Args:
+        path: The file.
+        data: All of it.
+        writer: What tells apart those who may write the same file at once; what a single one leaves when it is killed
+            its next try writes over.
 
     Raises:
         OSError: The disk is full, or the folder may not be written to.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}{writer}.part")
     try:
         part.write_bytes(data)
         part.replace(path)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from fulldeck.data.manifest import write_atomically
 from fulldeck.data.source import public_address
 from fulldeck.errors import DataError
 
@@ -85,7 +86,9 @@ class Storage:
         """
         with self._told("written", name):
             if self.folder is not None:
-                _write_locally(self.folder / name, data)
+                path = self.folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(path, data, writer=f".{uuid4().hex[:8]}")
                 return
             filesystem, root = self._opened()
             filesystem.pipe_file(f"{root}/{name}", data)  # object stores show an object once all of it has come
@@ -114,14 +117,3 @@ class Storage:
             reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
             msg = f"{at} cannot be {done} ({reason}): check the address, and that you may"
             raise DataError(msg) from error
-
-
-def _write_locally(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")  # two processes may write the same file
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

@@ -146,7 +146,7 @@ def _documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
             status=status,
             code=code,
             detail=detail,
-            request_id="9b1deb4d3b7d4bad9bdd2b0d7b3dcb6d",
+            request_id=_REQUEST_ID,
             errors=files,
         )
         entries[status] = {

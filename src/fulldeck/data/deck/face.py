@@ -256,7 +256,7 @@ def _court(canvas: Canvas, style: DeckStyle, rank: str, suit: str, rng: np.rando
 def _cut(canvas: Canvas, style: DeckStyle) -> Canvas:
     """Room below the indices for a figure that is too large for the card."""
     width, top = style.courts.width, style.index.top + style.index.height
-    left = min(max(0.0, WIDTH / 2 + style.field.aside - width / 2), WIDTH - width / 2)
+    left = max(0.0, WIDTH / 2 + style.field.aside - width / 2)
     return canvas.inside(left, top, width, HEIGHT - top, 100)
 
 
