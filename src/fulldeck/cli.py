@@ -671,7 +671,9 @@ def serve(*, host: str, port: int, model: str | None, keys_file: Path | None, ac
     Asks for no key on 127.0.0.1, and does not start on an address that others reach without keys unless --open says
     so. Limits are set by environment variables, FULLDECK_MAX_BODY_BYTES and others: see docs/serve.md.
     """
-    from fulldeck.serving.early import lean, load_early
+    from fulldeck.serving.early import hold_garbage, load_early
+
+    hold_garbage()
     from fulldeck.serving.listener import listen
     from fulldeck.serving.logs import write_json
     from fulldeck.serving.supervisor import keep_alive
@@ -681,8 +683,7 @@ def serve(*, host: str, port: int, model: str | None, keys_file: Path | None, ac
     with listen(host, port) as listener:
         life = keep_alive(listener)  # from here on, this is the child
         loading = load_early(model)
-        with lean():
-            from fulldeck.serving.server import run
+        from fulldeck.serving.server import run  # while the model loads
 
         run(
             listener,

@@ -2,7 +2,7 @@ import gc
 import subprocess
 import sys
 
-from fulldeck.serving.early import lean
+from fulldeck.serving.early import hold_garbage, look_for_garbage
 
 STARTED = """
 import sys
@@ -19,10 +19,12 @@ def test_a_service_is_put_together_without_what_only_its_description_needs():
     assert done.stdout.strip() == "['onnxruntime']"
 
 
-def test_afterwards_garbage_is_looked_for_again():
-    with lean():
-        assert not gc.isenabled()
-        with lean():
-            pass
-        assert not gc.isenabled()
-    assert gc.isenabled()
+def test_garbage_is_looked_for_again_once_the_model_answers():
+    usual = gc.get_threshold()
+    hold_garbage()
+    assert gc.get_threshold()[0] > 100 * usual[0]
+    kept = gc.get_freeze_count()
+    look_for_garbage()
+    assert gc.get_threshold() == usual
+    assert gc.get_freeze_count() > kept
+    gc.unfreeze()

@@ -5,25 +5,27 @@ Nothing here imports what takes long.
 
 import gc
 import os
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fulldeck.inference.recognizer import Recognizer
 
+MANY = 500_000
+"""Objects that a start makes, with all that it imports, are fewer than this."""
 
-@contextmanager
-def lean() -> Iterator[None]:
-    """Import, and put together, without looking for garbage: what is imported stays."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
+_USUAL = gc.get_threshold()
+
+
+def hold_garbage() -> None:
+    """Look for no garbage among what a start makes, as it stays: to go through it again and again takes long."""
+    gc.set_threshold(MANY)  # and not never: the model may come from far away
+
+
+def look_for_garbage() -> None:
+    """Look for garbage as usual again, but not among what is here now."""
+    gc.freeze()
+    gc.set_threshold(*_USUAL)
 
 
 def load_early(source: str | None) -> "Future[Recognizer]":

@@ -16,7 +16,9 @@ def listen(host: str, port: int) -> socket.socket:
         ConfigError: the port is taken, or the address is none of this machine's.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # Bytes are taken as they are; for any text the tables of international names would be loaded.
+        name = host.encode() if host.isascii() else host
+        family, kind, protocol, _, address = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

@@ -12,7 +12,6 @@ import math
 import shutil
 import tempfile
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
@@ -24,6 +23,9 @@ from fulldeck.remote import open_storage
 
 MAX_BYTES = 2**30
 """A model file above this is none of ours."""
+
+EXAMPLE = Path(__file__).with_name("example.jpg")
+"""A picture of one card, which every model must name before it serves."""
 
 _CHUNK = 2**20
 
@@ -169,8 +171,7 @@ def _failed(address: str, error: Exception) -> ModelError:
 
 def _tried(recognizer: Recognizer, name: str) -> Recognizer:
     """The recogniser, which has named a card: so no user waits for its first run, and it gives numbers."""
-    example = files("fulldeck.serving").joinpath("example.jpg").read_bytes()
-    prediction = recognizer.classify(example)
+    prediction = recognizer.classify(EXAMPLE.read_bytes())
     recognizer.open_locator()
     if not math.isfinite(prediction.probability):
         raise ModelError(f"{name}: the model gives no number for a picture of a card: export it anew")

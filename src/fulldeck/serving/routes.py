@@ -1,7 +1,6 @@
 """What can be asked of the service. :mod:`fulldeck.serving.description` says more about each."""
 
 from http import HTTPStatus
-from importlib.resources import files
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
@@ -14,6 +13,7 @@ from fulldeck.serving.access import administrator, key_of
 from fulldeck.serving.answers import sent
 from fulldeck.serving.asking import Asking
 from fulldeck.serving.engine import Engine
+from fulldeck.serving.model_source import EXAMPLE
 from fulldeck.serving.problems import Problem
 
 _LINKS = {
@@ -123,7 +123,7 @@ async def locate(request: Request) -> Response:
 
 async def example(_: Request) -> Response:
     """A card to try the service with, which its description points to."""
-    return Response(files("fulldeck.serving").joinpath("example.jpg").read_bytes(), media_type="image/jpeg")
+    return Response(EXAMPLE.read_bytes(), media_type="image/jpeg")
 
 
 async def health(_: Request) -> Response:

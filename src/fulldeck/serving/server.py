@@ -1,7 +1,6 @@
 """Runs the app in this process: starts, says where it listens, reloads and drains at a signal."""
 
 import asyncio
-import gc
 import ipaddress
 import logging
 import signal
@@ -19,7 +18,7 @@ from fulldeck.errors import ConfigError, FulldeckError, ModelError
 from fulldeck.inference.recognizer import Recognizer
 from fulldeck.serving import logs
 from fulldeck.serving.app import create_app
-from fulldeck.serving.early import lean
+from fulldeck.serving.early import look_for_garbage
 from fulldeck.serving.engine import Engine
 from fulldeck.serving.keys import KeyRing
 from fulldeck.serving.protocol import bounded
@@ -59,8 +58,7 @@ def run(
     if settings.log_format == "json":
         logs.write_json()
     keys = _keys(settings, listener.getsockname()[0])
-    with lean():
-        app = create_app(settings, keys, loading)
+    app = create_app(settings, keys, loading)
     if life is not None:
         app.state.metrics.restarts.inc(life.number)
     _run(app, settings, listener, life.line if life else None)
@@ -157,7 +155,7 @@ async def _announce(server: uvicorn.Server, listener: socket.socket, engine: Eng
     if engine.recognizer is None:
         server.should_exit = True
         return
-    gc.freeze()  # what is here now stays: to look through all of it for garbage would hold requests up
+    look_for_garbage()
     info = engine.recognizer.info
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
