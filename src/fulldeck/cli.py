@@ -3,6 +3,10 @@
 Each command imports what it needs when it runs, so that ``fulldeck classify`` loads no torch and starts fast.
 """
 
+from fulldeck.garbage import hold_garbage, look_for_garbage
+
+hold_garbage()  # until the end of this file
+
 import logging
 import sys
 from collections.abc import Callable, Iterable
@@ -671,9 +675,8 @@ def serve(*, host: str, port: int, model: str | None, keys_file: Path | None, ac
     Asks for no key on 127.0.0.1, and does not start on an address that others reach without keys unless --open says
     so. Limits are set by environment variables, FULLDECK_MAX_BODY_BYTES and others: see docs/serve.md.
     """
-    from fulldeck.serving.early import hold_garbage, load_early
-
     hold_garbage()
+    from fulldeck.serving.early import load_early
     from fulldeck.serving.listener import listen
     from fulldeck.serving.logs import write_json
     from fulldeck.serving.supervisor import keep_alive
@@ -919,3 +922,6 @@ def quickstart(out: Path, seed: int) -> None:
     from fulldeck.quickstart import quickstart as run_quickstart
 
     run_quickstart(out, seed=seed)
+
+
+look_for_garbage()

@@ -65,6 +65,17 @@ def test_stopping_writes_what_is_left(url, tmp_path, entry, monkeypatch):
     assert not any((tmp_path / "spill").iterdir())
 
 
+def test_one_that_never_started_leaves_what_it_kept_to_the_next(url, tmp_path, entry):
+    before = PredictionLog(url, tmp_path / "spill")
+    wait([before.keep([entry()])], 10)
+    before.stop(10)  # lets go of its files, or the next would take it for one that lives
+    after = PredictionLog(url, tmp_path / "spill")
+    after.start()
+    until(lambda: after.figures().written == 1)
+    after.stop(10)
+    assert logged(url) == ["request-0"]
+
+
 def test_the_database_is_away_and_comes_back(database, tmp_path, entry, caplog):
     entries = [entry(number, request_id=f"away-{number}") for number in range(60)]
     log = PredictionLog(database.url, tmp_path / "spill")

@@ -27,6 +27,7 @@ async def service(model: Path, **settings: object) -> AsyncIterator[httpx.AsyncC
         client.app = app
         yield client
     app.state.engine.stop()
+    app.state.recorder.log.stop(10)
 
 
 async def figures(client: httpx.AsyncClient) -> dict[str, float]:

@@ -134,6 +134,8 @@ class PredictionLog:
         self._something.set()
         if self._writer.ident is not None:
             self._writer.join(seconds)
+        else:  # it was never started
+            self._close()
         with self._guard:
             left = len(self._memory)
             self._counts.lost["stopped"] += left
@@ -211,6 +213,9 @@ class PredictionLog:
             else:
                 self._succeeded()
                 pause = 0.0
+        self._close()
+
+    def _close(self) -> None:
         if self._store is not None:
             self._store.close()
         if self._spill is not None:

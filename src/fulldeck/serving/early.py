@@ -3,29 +3,12 @@
 Nothing here imports what takes long.
 """
 
-import gc
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fulldeck.inference.recognizer import Recognizer
-
-MANY = 500_000
-"""Objects that a start makes, with all that it imports, are fewer than this."""
-
-_USUAL = gc.get_threshold()
-
-
-def hold_garbage() -> None:
-    """Look for no garbage among what a start makes, as it stays: to go through it again and again takes long."""
-    gc.set_threshold(MANY)  # and not never: the model may come from far away
-
-
-def look_for_garbage() -> None:
-    """Look for garbage as usual again, but not among what is here now."""
-    gc.freeze()
-    gc.set_threshold(*_USUAL)
 
 
 def load_early(source: str | None) -> "Future[Recognizer]":

@@ -15,10 +15,10 @@ import uvicorn
 from starlette.applications import Starlette
 
 from fulldeck.errors import ConfigError, FulldeckError, ModelError
+from fulldeck.garbage import look_for_garbage
 from fulldeck.inference.recognizer import Recognizer
 from fulldeck.serving import logs
 from fulldeck.serving.app import create_app
-from fulldeck.serving.early import look_for_garbage
 from fulldeck.serving.engine import Engine
 from fulldeck.serving.keys import KeyRing
 from fulldeck.serving.protocol import bounded
