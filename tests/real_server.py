@@ -5,7 +5,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,10 +18,12 @@ PART = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r
 
 
 @contextmanager
-def serving(*arguments: str, verbose: str = "", **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server that is ready, and its address; ``verbose`` may be -v or -vv."""
+def serving(
+    *arguments: str, verbose: str = "", through: Sequence[str] = (), **environment: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server that is ready, and its address; ``verbose`` may be -v or -vv, ``through`` a program that starts it."""
     process = subprocess.Popen(
-        [FULLDECK, *filter(None, [verbose]), "serve", "--port", "0", *arguments],
+        [*through, FULLDECK, *filter(None, [verbose]), "serve", "--port", "0", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,10 +1,15 @@
 """Hands what was answered to the prediction log."""
 
+import errno
 import hashlib
+import os
 import re
+import tempfile
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 
+from fulldeck.errors import ConfigError
 from fulldeck.inference.model_file import ModelInfo
 from fulldeck.inference.recognizer import Prediction
 from fulldeck.monitoring.entry import Entry
@@ -23,14 +28,53 @@ hangs it goes out after this time all the same, with its entries in memory until
 
 
 def open_recorder(settings: Settings) -> "Recorder | None":
-    """The log that the settings ask for; it touches neither disk nor database before it is started."""
-    url = settings.predictions_database or f"sqlite:///{settings.predictions_folder / 'predictions.db'}"
-    if url == "none":
+    """The log that the settings ask for; it touches neither disk nor database before it is started.
+
+    Raises:
+        ConfigError: no folder is named for it, and there is no home.
+    """
+    if settings.predictions_database == "none":
         return None
+    folder = _folder(settings)
+    url = settings.predictions_database or f"sqlite:///{folder / 'predictions.db'}"
     # What waits for one database is not to be brought to another one, if the setting changes.
     name = hashlib.sha256(re.sub(r"//[^@/]*@", "//", url).encode()).hexdigest()[:12]
-    log = PredictionLog(url, settings.predictions_folder / "spill" / name, settings.predictions_spill_bytes)
+    log = PredictionLog(url, folder / "spill" / name, settings.predictions_spill_bytes)
     return Recorder(log, settings.predictions_images)
+
+
+def check_folder(settings: Settings) -> None:
+    """Make the log's folder: a service that may not write there is to say so, and not to answer what it cannot keep.
+
+    Raises:
+        ConfigError: it may not; or no folder is named, and there is no home.
+    """
+    if settings.predictions_database == "none":
+        return
+    folder = _folder(settings)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:  # there may be room later
+            raise ConfigError(f"the prediction log cannot lie in {folder} ({error.strerror}): {_INSTEAD}") from error
+
+
+_INSTEAD = (
+    "set FULLDECK_PREDICTIONS_FOLDER to a folder that the service may write to, "
+    "or FULLDECK_PREDICTIONS_DATABASE=none to keep nothing"
+)
+
+
+def _folder(settings: Settings) -> Path:
+    """The folder that is named; without one, the XDG base directory for a program's state."""
+    if settings.predictions_folder is not None:
+        return settings.predictions_folder
+    try:
+        return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "fulldeck"
+    except RuntimeError:  # a user without a home, as in a container
+        raise ConfigError(f"there is no home in which the prediction log could lie: {_INSTEAD}") from None
 
 
 class Recorder:

@@ -22,6 +22,7 @@ from fulldeck.serving.app import create_app
 from fulldeck.serving.engine import Engine
 from fulldeck.serving.keys import KeyRing
 from fulldeck.serving.protocol import bounded
+from fulldeck.serving.record import check_folder
 from fulldeck.serving.settings import Access, LogFormat, Settings, read_settings
 from fulldeck.serving.supervisor import Life
 
@@ -50,7 +51,7 @@ def run(
         log_format: how log lines look, in place of ``FULLDECK_LOG_FORMAT``.
 
     Raises:
-        ConfigError: a setting cannot be used, or there is no key on a public address.
+        ConfigError: a setting cannot be used, there is no key on a public address, or no folder for the prediction log.
         ModelError: the model cannot be used.
     """
     settings = read_settings(model=model, access=access, keys_file=keys_file, log_format=log_format)
@@ -58,6 +59,8 @@ def run(
     if settings.log_format == "json":
         logs.write_json()
     keys = _keys(settings, listener.getsockname()[0])
+    if life is None or not life.number:  # one that comes back is to answer, whatever has become of the folder
+        check_folder(settings)
     app = create_app(settings, keys, loading)
     if life is not None:
         app.state.metrics.restarts.inc(life.number)

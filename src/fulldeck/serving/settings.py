@@ -20,11 +20,6 @@ LogFormat = Literal["text", "json"]
 PREFIX = "FULLDECK_"
 
 
-def state_folder() -> Path:
-    """Where the service keeps what it must remember: the XDG base directory for a program's state."""
-    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "fulldeck"
-
-
 class _Origins(click.ParamType):  # type: ignore[type-arg]
     """Words with commas between."""
 
@@ -50,7 +45,7 @@ class _Database(click.ParamType):  # type: ignore[type-arg]
 _COUNT = click.IntRange(min=1)
 _MAY_BE_NONE = click.IntRange(min=0)
 _SECONDS = click.FloatRange(min=0, min_open=True)
-_FOLDER = click.Path(path_type=Path)
+_PATH = click.Path(path_type=Path, readable=False)  # who uses it says what is wrong with it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +75,7 @@ class Settings:
         cors_origins: origins whose pages may ask from a browser; * for all.
         log_format: log lines for people, or JSON objects.
         predictions_database: where answers are logged: a database's address, or none; "" for a SQLite file.
-        predictions_folder: where that file lies, and what waits for a database.
+        predictions_folder: where that file lies, and what waits for a database; None for the user's state folder.
         predictions_images: whether the images are logged, too.
         predictions_spill_bytes: so much may wait on the disk while the database is away.
 
@@ -107,14 +102,14 @@ class Settings:
     drain_seconds: Annotated[int, _MAY_BE_NONE] = 20
 
     access: Annotated[Access, click.Choice(["auto", "keys", "open"])] = "auto"
-    keys_file: Annotated[Path | None, _FOLDER] = None
+    keys_file: Annotated[Path | None, _PATH] = None
     rate_per_second: Annotated[float, click.FloatRange(min=0)] = 50.0
     rate_burst: Annotated[int, _COUNT] = 200
     cors_origins: Annotated[tuple[str, ...], _Origins()] = ()
     log_format: Annotated[LogFormat, click.Choice(["text", "json"])] = "text"
 
     predictions_database: Annotated[str, _Database()] = ""
-    predictions_folder: Annotated[Path, _FOLDER] = field(default_factory=state_folder)
+    predictions_folder: Annotated[Path | None, _PATH] = None
     predictions_images: Annotated[bool, click.BOOL] = False
     predictions_spill_bytes: Annotated[int, click.IntRange(min=2**20)] = 2**30
 
