@@ -7,6 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import httpx
 import pytest
@@ -104,6 +105,28 @@ def test_all_of_it_is_killed_under_load(tiny_model, folder):
         kill(process)
     with serving("--model", str(tiny_model), **environment):
         until_logged(f"sqlite:///{folder}/predictions.db", users.answered)
+
+
+def test_two_services_share_a_folder_under_load_and_one_is_killed_reloaded_and_ended(tiny_model, folder):
+    service = partial(serving, "--model", str(tiny_model), FULLDECK_PREDICTIONS_FOLDER=str(folder))
+    with service() as (first, at_first), service() as (second, at_second):
+        with Users(at_first, users=2) as some, Users(at_second, users=2) as others:
+            some.wait_for(20)
+            others.wait_for(20)
+            os.kill(worker(first), signal.SIGKILL)
+            assert "is started again" in first.stderr.readline()
+            some.wait_for(20)
+            for process in (first, second):
+                process.send_signal(signal.SIGHUP)
+                assert "reloaded the model" in process.stderr.readline()
+            some.wait_for(20)
+            others.wait_for(20)
+        for process in (first, second):
+            process.send_signal(signal.SIGTERM)
+        assert [process.wait(20) for process in (first, second)] == [0, 0]
+    assert logged(f"sqlite:///{folder}/predictions.db").items() >= (some.answered | others.answered).items()
+    assert set(others.statuses) == {200}  # who asks the other one notices nothing
+    assert not list(folder.rglob("*.spill"))
 
 
 def test_it_is_killed_while_the_database_is_away(tiny_model, folder, database):
