@@ -348,6 +348,18 @@ def train_locator(overrides: tuple[str, ...], resume: Path | None) -> None:
     click.echo(f"next: fulldeck export-locator {run.folder}")
 
 
+@main.command("train-refiner")
+@click.argument("overrides", nargs=-1)
+@click.option("--resume", type=PATH, default=None, help="A run folder that was interrupted, to go on with.")
+def train_refiner(overrides: tuple[str, ...], resume: Path | None) -> None:
+    """Train the network that mends the corners of cards found. OVERRIDES are Hydra's: scenes=[DIR] max_epochs=3."""
+    from fulldeck.training.refiner_train import train_refiner as run_training
+
+    run = run_training(list(overrides), resume=resume)
+    click.echo(f"{run.folder}: outlines overlap the true ones by {run.metrics['val/overlap']:.3f}")
+    click.echo(f"next: fulldeck export-locator LOCATOR_RUN --refiner {run.folder}")
+
+
 @main.command("export-locator")
 @click.argument("run", type=PATH)
 @click.option("--out", type=PATH, default=None, help="The file to write [default: locator.onnx in the run folder].")

@@ -14,7 +14,9 @@ GREY = 114
 """What lies outside the photo."""
 
 
-def rectify(photo: NDArray[np.uint8], quads: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
+def rectify(
+    photo: NDArray[np.uint8], quads: NDArray[np.float32], size: int, margin: float = MARGIN
+) -> NDArray[np.uint8]:
     """Cut cards out of a photo.
 
     A card that is larger in the photo than its square is taken from the photo halved as often as leaves it less than
@@ -26,6 +28,7 @@ def rectify(photo: NDArray[np.uint8], quads: NDArray[np.float32], size: int) -> 
         quads: float [N, 4, 2]: corners in pixels of the photo, with (0, 0) its outermost corner, in the order top left,
             top right, bottom right, bottom left of the upright card. They may lie outside the photo.
         size: Side S of the squares, in pixels.
+        margin: How far inside the square the corners lie, in parts of its side.
 
     Returns:
         uint8 [N, S, S, 3].
@@ -34,7 +37,7 @@ def rectify(photo: NDArray[np.uint8], quads: NDArray[np.float32], size: int) -> 
     squares = np.empty((len(quads), size, size, 3), np.uint8)
     for quad, square in zip(quads, squares, strict=True):
         side = np.sqrt(cv2.contourArea(quad.astype(np.float32)))
-        ratio = side / (size * (1 - 2 * MARGIN))
+        ratio = side / (size * (1 - 2 * margin))
         level = 0
         while ratio >= 2:
             ratio /= 2
@@ -43,15 +46,20 @@ def rectify(photo: NDArray[np.uint8], quads: NDArray[np.float32], size: int) -> 
                 levels.append(halved(levels[-1]))
         shrunk = levels[level]
         scale = np.array([shrunk.shape[1] / photo.shape[1], shrunk.shape[0] / photo.shape[0]])
-        square[:] = resize(_warped(shrunk, quad * scale, 2 * size if ratio > 1 else size), size)
+        square[:] = resize(_warped(shrunk, quad * scale, 2 * size if ratio > 1 else size, margin), size)
     return squares
 
 
-def _warped(photo: NDArray[np.uint8], quad: NDArray[np.floating], size: int) -> NDArray[np.uint8]:
-    near, far = MARGIN * size, (1 - MARGIN) * size
-    square = np.array([[near, near], [far, near], [far, far], [near, far]])
+def unit_corners(margin: float) -> NDArray[np.float32]:
+    """Return where a card's corners lie in the square that is cut out, as parts of its side: float32 [4, 2]."""
+    near, far = margin, 1 - margin
+    return np.array([[near, near], [far, near], [far, far], [near, far]], np.float32)
+
+
+def _warped(photo: NDArray[np.uint8], quad: NDArray[np.floating], size: int, margin: float) -> NDArray[np.uint8]:
+    square = size * unit_corners(margin)
     # For OpenCV a pixel's centre has whole coordinates; for us its outermost corner has.
-    homography = cv2.getPerspectiveTransform((quad - 0.5).astype(np.float32), (square - 0.5).astype(np.float32))
+    homography = cv2.getPerspectiveTransform((quad - 0.5).astype(np.float32), square - np.float32(0.5))
     return cv2.warpPerspective(  # type: ignore[return-value]
         photo, homography, (size, size), borderMode=cv2.BORDER_CONSTANT, borderValue=(GREY, GREY, GREY)
     )

@@ -6,7 +6,7 @@ import cv2
 import lightning as L  # noqa: N812 - Lightning's own custom
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's own name
 
 from fulldeck.training.locator_data import heatmap
@@ -47,7 +47,7 @@ class LocatorModule(L.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's signature
         """Return the loss of a batch."""
         pixels, cards = batch
-        losses = losses_of(self(_lit(pixels)), cards)
+        losses = losses_of(self(lit(pixels)), cards)
         loss: Tensor = losses["score"] + losses["corners"] + 0.2 * losses["visible"]
         self.log_dict({f"train/{name}": value for name, value in losses.items()}, on_epoch=True, on_step=False)
         self.log("train/loss", loss, on_epoch=True, on_step=False, prog_bar=True)
@@ -74,29 +74,42 @@ class LocatorModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return AdamW with a warm-up and a cosine, stepped every batch; the backbone learns at `SLOWER` the rate."""
-        old = set(self.network.stages.parameters())
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        groups: list[dict[str, Any]] = [
-            {
-                "params": [p for p in parameters if (p in old) == backbone and (p.ndim > 1) == decayed],
-                "weight_decay": self.weight_decay if decayed else 0.0,
-                "lr": self.lr * (SLOWER if backbone else 1.0),
-            }
-            for backbone in (False, True)
-            for decayed in (False, True)
-        ]
-        optimiser = torch.optim.AdamW(groups, lr=self.lr)
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser,
-            max_lr=[group["lr"] for group in groups],
-            total_steps=steps,
-            pct_start=self.warmup if self.warmup * steps > 1 else 0.0,  # of exactly one step it cannot be made
-            cycle_momentum=False,
-            div_factor=20,
-            final_div_factor=100,
-        )
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        slow = set(self.network.stages.parameters())
+        return adamw(self, slow, lr=self.lr, weight_decay=self.weight_decay, warmup=self.warmup)
+
+
+def adamw(module: L.LightningModule, slow: set[nn.Parameter], *, lr: float, weight_decay: float, warmup: float) -> Any:
+    """Return Lightning's dictionary of AdamW with a warm-up and a cosine, stepped every batch.
+
+    Args:
+        module: what learns.
+        slow: parameters that learn at `SLOWER` the rate.
+        lr: peak learning rate.
+        weight_decay: on matrices and kernels only.
+        warmup: share of all steps.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {
+            "params": [p for p in parameters if (p in slow) == slowly and (p.ndim > 1) == decayed],
+            "weight_decay": weight_decay if decayed else 0.0,
+            "lr": lr * (SLOWER if slowly else 1.0),
+        }
+        for slowly in (False, True)
+        for decayed in (False, True)
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=lr)
+    steps = int(module.trainer.estimated_stepping_batches)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser,
+        max_lr=[group["lr"] for group in groups],
+        total_steps=steps,
+        pct_start=warmup if warmup * steps > 1 else 0.0,  # of exactly one step it cannot be made
+        cycle_momentum=False,
+        div_factor=20,
+        final_div_factor=100,
+    )
+    return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def losses_of(outputs: tuple[Tensor, Tensor, Tensor], cards: Tensor) -> dict[str, Tensor]:
@@ -144,7 +157,7 @@ def losses_of(outputs: tuple[Tensor, Tensor, Tensor], cards: Tensor) -> dict[str
     return losses
 
 
-def _lit(pixels: Tensor) -> Tensor:
+def lit(pixels: Tensor) -> Tensor:
     """uint8 [B, S, S, 3] to float [B, 3, S, S] in 0..1, a little brighter, darker, greyer or tinted."""
     images = pixels.permute(0, 3, 1, 2).float() / 255
     n = len(images)

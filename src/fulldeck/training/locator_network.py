@@ -38,15 +38,15 @@ class LocatorNetwork(nn.Module):
         self.mean: Tensor
         self.std: Tensor
         # The first layers, which see edges and no cards, would take half of the training's time: they stay as they are.
-        _fold_normalisation(network)
+        fold_normalisation(network)
         self.stem = nn.Sequential(network.conv_stem, network.bn1, network.blocks[0:2]).requires_grad_(False)
         self.stages = nn.ModuleList([network.blocks[2], network.blocks[3:5]])  # strides 8 and 16
         # A card may be as large as the picture: light stages see all of it, where the backbone's own would be heavy.
-        self.far = nn.Sequential(_separable(112, 128, stride=2), _separable(128, 128), _separable(128, 128))
+        self.far = nn.Sequential(separable(112, 128, stride=2), separable(128, 128), separable(128, 128))
         self.lateral = nn.ModuleList([nn.Conv2d(channels, width, 1) for channels in (40, 112, 128)])
-        self.merge = nn.ModuleList([_separable(width, width) for _ in range(2)])
-        self.score = nn.Sequential(_separable(width, width), nn.Conv2d(width, 1, 1))
-        self.shape = nn.Sequential(_separable(width, width), _separable(width, width), nn.Conv2d(width, 10, 1))
+        self.merge = nn.ModuleList([separable(width, width) for _ in range(2)])
+        self.score = nn.Sequential(separable(width, width), nn.Conv2d(width, 1, 1))
+        self.shape = nn.Sequential(separable(width, width), separable(width, width), nn.Conv2d(width, 10, 1))
         final: Any = self.score[1]
         nn.init.constant_(final.bias, _PRIOR)
 
@@ -79,7 +79,7 @@ def cell_centres(h: int, w: int, like: Tensor) -> Tensor:
     return torch.stack([x[None, :].expand(h, w), y[:, None].expand(h, w)], dim=-1)
 
 
-def _fold_normalisation(network: nn.Module) -> None:
+def fold_normalisation(network: nn.Module) -> None:
     """Put every batch normalisation of a network into the convolution before it, statistics and all.
 
     Detectors are trained with the statistics of ImageNet, since their own batches are small (He et al., "Deep Residual
@@ -100,7 +100,7 @@ def _fold_normalisation(network: nn.Module) -> None:
             setattr(network.get_submodule(place), last, getattr(part, "act", nn.Identity()))
 
 
-def _separable(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
+def separable(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
     """A depthwise 5 by 5 and a pointwise convolution, each normalised."""
     return nn.Sequential(
         nn.Conv2d(inputs, inputs, 5, stride, 2, groups=inputs, bias=False),

@@ -1,0 +1,160 @@
+"""Cards as the corner-refining network learns them: cut out of composed scenes by corners that are wrong."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from fulldeck.data.compose import read_scenes
+from fulldeck.data.dataset import Batches
+from fulldeck.errors import DataError
+from fulldeck.inference import image
+from fulldeck.inference.quads import overlap, plausible
+from fulldeck.inference.rectify import rectify, unit_corners
+from fulldeck.training.locator_data import READABLE
+from fulldeck.training.refiner_network import MARGIN, SIZE
+
+A_SCENE = 4
+"""Cards a scene, of one visit."""
+
+_LEAST = 20.0  # pixels: a card whose mean side is shorter cannot be read by anyone
+_STILL_IT = 0.35  # intersection over union from which on rough corners are of this card
+_CLEAR = 0.05  # and up to which they are of none
+_TRIES = 6
+_SEED = 77_003  # of validation, whose errors are the same every time
+
+
+class Outlines(Dataset[tuple[Tensor, Tensor]]):
+    """Rough outlines of cards in composed scenes, fetched a batch of scenes at a time.
+
+    An item's index is a list of scenes; the item is (uint8 [B, 96, 96, 3] RGB, the squares that wrong corners cut out;
+    float32 [B, 9], the true corners x, y four times as parts of the square's side, and 1 for a readable card, 0 for a
+    place without one, whose corners are nought).
+
+    Args:
+        folders: as ``fulldeck data compose`` makes them.
+        seed: of the errors, which change from epoch to epoch; None for the same ones every time, as in validation.
+    """
+
+    def __init__(self, folders: Sequence[Path], seed: int | None) -> None:
+        self.seed = seed
+        self.scenes = [(folder, scene) for folder in folders for scene in read_scenes(folder)]
+        self.epoch = 0
+        if not any(scene["cards"] for _, scene in self.scenes):
+            msg = f"there are no cards in {', '.join(map(str, folders))}; make some with `fulldeck data compose`"
+            raise DataError(msg)
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, positions: Sequence[int]) -> tuple[Tensor, Tensor]:
+        found = [one for position in positions for one in self._scene(int(position))]
+        squares = [square for square, _ in found]
+        truth = [row for _, row in found]
+        return (
+            torch.from_numpy(np.array(squares, np.uint8).reshape(-1, SIZE, SIZE, 3)),
+            torch.from_numpy(np.array(truth, np.float32).reshape(-1, 9)),
+        )
+
+    def _scene(self, position: int) -> list[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+        folder, scene = self.scenes[position]
+        rng = np.random.default_rng([_SEED, position] if self.seed is None else [self.seed, self.epoch, position])
+        cards = [card for card in scene["cards"] if _wanted(card)]
+        chosen = [cards[at] for at in rng.permutation(len(cards))[:A_SCENE]]
+        corners = [np.roll(np.array(card["corners"], np.float32), 2 * int(rng.integers(2)), 0) for card in chosen]
+        rough = [_wrong(quad, rng) for quad in corners]
+        width, height = scene["size"]
+        empty = _elsewhere(scene, (width, height), rng) if rng.random() < 0.5 or not chosen else None
+        quads = rough if empty is None else [*rough, empty]
+        if not quads:
+            return []
+        photo = image.load(folder / scene["file"])
+        squares = rectify(photo, np.array(quads, np.float32), SIZE, MARGIN)
+        rows = [
+            np.array([*_inside(quad, true).ravel(), 1], np.float32) for quad, true in zip(rough, corners, strict=True)
+        ]
+        return list(zip(squares, [*rows, np.zeros(9, np.float32)][: len(squares)], strict=True))
+
+
+class OutlineBatches(DataLoader[tuple[Tensor, Tensor]]):
+    """A loader of the cards of so many scenes at a time; each epoch errs anew.
+
+    Args:
+        outlines: what to load.
+        batch_size: scenes a batch.
+        seed: of the order; None for the given order.
+    """
+
+    def __init__(self, outlines: Outlines, batch_size: int, seed: int | None = None) -> None:
+        super().__init__(outlines, batch_size=None, sampler=_Order(outlines, batch_size, seed))
+
+
+class _Order(Batches):
+    def __init__(self, outlines: Outlines, batch_size: int, seed: int | None) -> None:
+        super().__init__(np.arange(len(outlines)), batch_size, seed)
+        self.outlines = outlines
+
+    def set_epoch(self, epoch: int) -> None:
+        super().set_epoch(epoch)
+        self.outlines.epoch = epoch
+
+
+def _wanted(card: dict[str, Any]) -> bool:
+    return bool(card["index_visible"] or card["visible"] >= READABLE) and _side(np.array(card["corners"])) >= _LEAST
+
+
+def _side(corners: NDArray[Any]) -> float:
+    return float(np.linalg.norm(corners - np.roll(corners, 1, 0), axis=1).mean())
+
+
+def _inside(rough: NDArray[np.float32], true: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Where the true corners lie in the square that the rough ones cut out, in the order of the rough ones."""
+    matrix = cv2.getPerspectiveTransform(rough, unit_corners(MARGIN))
+    inside = cv2.perspectiveTransform(true[None], matrix)[0]
+    return np.asarray(np.clip(inside, -1, 2), np.float32)
+
+
+def _wrong(corners: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Corners as finding gives them: each a little off, all turned, scaled and moved, at times one end too short."""
+    side, middle = _side(corners), corners.mean(0)
+    for _ in range(_TRIES):
+        off = min(0.16, 0.035 * float(np.exp(rng.normal(0, 0.8))))
+        much = 2.0 if rng.random() < 0.2 else 1.0
+        turn = np.radians(rng.normal(0, 4 * much))
+        size = np.exp(rng.normal(0, 0.05 * much, 2))
+        c, s = np.cos(turn), np.sin(turn)
+        moved = (corners - middle) * size @ np.array([[c, s], [-s, c]]) + middle
+        moved += rng.normal(0, off * side, (4, 2)) + rng.normal(0, 0.05 * much * side, 2)
+        if rng.random() < 0.2:
+            end, short = int(rng.integers(4)), rng.uniform(0, 0.4)
+            for at, other in ((end, end - 1), ((end + 1) % 4, (end + 2) % 4)):
+                moved[at] += (moved[other] - moved[at]) * short
+        rough = moved.astype(np.float32)
+        if _convex(rough) and overlap(rough, corners) > _STILL_IT:
+            return rough
+    return corners
+
+
+def _convex(quad: NDArray[np.float32]) -> bool:
+    side = 10 * float(np.abs(quad).max() + 1)
+    return plausible(quad + np.float32(side / 2), int(side), int(side))
+
+
+def _elsewhere(scene: dict[str, Any], size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32] | None:
+    """A place of a card's shape that has no card in it."""
+    taken = [np.array(card["corners"], np.float32) for card in scene["cards"]]
+    for _ in range(_TRIES):
+        tall = rng.uniform(0.12, 0.9) * min(size)
+        t = rng.uniform(-np.pi, np.pi)
+        shape = np.array([[-0.36, -0.5], [0.36, -0.5], [0.36, 0.5], [-0.36, 0.5]]) * tall
+        turned = shape @ np.array([[np.cos(t), np.sin(t)], [-np.sin(t), np.cos(t)]])
+        quad = (turned + rng.normal(0, 0.05 * tall, (4, 2)) + rng.random(2) * size).astype(np.float32)
+        if _convex(quad) and all(overlap(quad, other) < _CLEAR for other in taken):
+            return quad
+    return None
