@@ -1,10 +1,11 @@
 """One locator file, ready to run: it finds the corners of the cards in a photo, and does not know which they are.
 
-The network is of the kind of CenterNet (Zhou et al., "Objects as Points", 2019): a score whose peaks are cards, and at
-each place the corners of the card the visible part of which has its middle there.
+The file holds two networks. The one that finds is of the kind of CenterNet (Zhou et al., "Objects as Points", 2019): a
+score whose peaks are cards, and at each place the corners of the card the visible part of which has its middle there.
+The one that refines, which a file may lack, sees one card, cut out by those corners, and says where they are in truth.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,15 @@ from fulldeck.inference.cores import available_cores
 from fulldeck.inference.image import scaled
 from fulldeck.inference.model_file import INPUT, LocatorInfo
 from fulldeck.inference.quads import Quad, overlap, plausible
+from fulldeck.inference.rectify import rectify, unit_corners
 from fulldeck.inference.session import open_session
 
 SCORE = "score"
 CORNERS = "corners"
 VISIBLE = "visible"
+CARDS = "cards"
+REFINED = "refined"
+CARD = "card"
 
 MULTIPLE = 32
 """The sides of the network's input are multiples of this, in pixels."""
@@ -37,14 +42,11 @@ SAME_OUTLINE = 0.85
 """Two quads that overlap by more than this (intersection over union) are one card found twice. A fan's neighbours
 overlap by 0.8 and must both stay."""
 
-CLOSER = 128
-"""At so many pixels, the longer side of a card's surroundings, a card is looked at again."""
+REFINER_SIZE = 96
+"""Side of the squares, cut out by rough corners, in which the corners are refined, in pixels."""
 
-SURROUNDINGS = 2.0
-"""The side of these, as a multiple of the longer side of the box around a card."""
-
-STILL_IT = 0.4
-"""A quad of the closer look is the same card as the first if the two overlap by more (intersection over union)."""
+REFINER_MARGIN = 0.2
+"""The rough corners lie so far inside such a square, in parts of its side: the true ones shall still be in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Locator:
     Attributes:
         path: The locator file.
         info: What the file says of itself.
+        refines: Whether the file can :meth:`refine`.
 
     Raises:
         ModelError: The file is not there, no ONNX, truncated, changed since it was exported, no locator, of another
@@ -83,7 +86,7 @@ class Locator:
         self.path = Path(path)
         self._session, metadata = open_session(self.path, threads or available_cores())
         self.info = LocatorInfo.from_json(metadata, path)
-        _check_graph(self._session, self.path)
+        self.refines = _check_graph(self._session, self.path)
         if self.info.size % MULTIPLE:
             raise ModelError(
                 f"{path}: its size {self.info.size} is no multiple of {MULTIPLE}; export the locator again"
@@ -109,43 +112,65 @@ class Locator:
         found: list[Found] = []
         for row, column in peaks(score, self.info.threshold):
             quad = corners[row, column]
-            if not plausible(quad, seen_width, seen_height):
-                continue
-            quad = quad * scale
-            if all(overlap(quad, other.quad) <= SAME_OUTLINE for other in found):
+            if plausible(quad, seen_width, seen_height):
                 seen = float(np.clip(visible[row, column], 0, 1))
-                found.append(Found(quad, float(score[row, column]), seen))
-        return found
+                found.append(Found(quad * scale, float(score[row, column]), seen))
+        return _once(self.refine(photo, _once(found)))
 
-    def closer(self, photo: NDArray[np.uint8], quad: Quad) -> Quad:
-        """Find a card's corners again, by a look at its surroundings alone.
+    def refine(self, photo: NDArray[np.uint8], found: list[Found]) -> list[Found]:
+        """Mend the corners of cards, each by a look at the card alone.
 
         Args:
             photo: uint8 [H, W, 3], RGB.
-            quad: float32 [4, 2]: its corners as :meth:`find` has them.
+            found: Cards in it.
 
         Returns:
-            float32 [4, 2]: its corners as the closer look has them; ``quad`` where that does not find the card.
+            The same with their corners mended; as they were where the file has no refiner, or where what that says is
+            no card's outline.
+
+        Raises:
+            ModelError: The file's outputs are not what a refiner's are.
         """
-        low, high = quad.min(axis=0), quad.max(axis=0)
-        reach = SURROUNDINGS * float((high - low).max()) / 2
-        middle = (low + high) / 2
-        left, top = np.maximum(np.floor(middle - reach), 0).astype(int).tolist()
-        right, bottom = np.ceil(middle + reach).astype(int).tolist()
-        found = self.find(photo[top:bottom, left:right], CLOSER)
-        again = [one.quad + np.array([left, top], np.float32) for one in found]
-        return max(
-            (one for one in again if overlap(one, quad) > STILL_IT), key=lambda q: overlap(q, quad), default=quad
-        )
+        if not (self.refines and found):
+            return found
+        height, width = photo.shape[:2]
+        rough = np.array([one.quad for one in found])
+        [inside] = self.outputs([REFINED], {CARDS: rectify(photo, rough, REFINER_SIZE, REFINER_MARGIN)})
+        if inside.shape != rough.shape:
+            raise ModelError(f"{self.path}: its corners have the shape {list(inside.shape)}, which no refiner's have")
+        mended = []
+        for one, corners in zip(found, inside, strict=True):
+            matrix = cv2.getPerspectiveTransform(unit_corners(REFINER_MARGIN), one.quad)
+            quad = np.asarray(cv2.perspectiveTransform(corners[np.newaxis], matrix)[0], np.float32)
+            mended.append(replace(one, quad=quad) if plausible(quad, width, height) else one)
+        return mended
+
+    def outputs(self, names: list[str], given: dict[str, NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """Return outputs of the graph for some of its inputs; of the others it is given an empty batch."""
+        nothing = {INPUT: (0, MULTIPLE, MULTIPLE, 3)}
+        if self.refines:
+            nothing[CARDS] = (0, REFINER_SIZE, REFINER_SIZE, 3)
+        empty = {name: np.empty(shape, np.uint8) for name, shape in nothing.items() if name not in given}
+        outputs: list[NDArray[np.float32]] = self._session.run(names, given | empty)
+        return outputs
 
     def _run(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        outputs: list[NDArray[np.float32]] = self._session.run([SCORE, CORNERS, VISIBLE], {INPUT: batch})
+        outputs = self.outputs([SCORE, CORNERS, VISIBLE], {INPUT: batch})
         count, height, width = (length // self.info.stride for length in (self.info.stride, *batch.shape[1:3]))
         cells = (count, height, width)
         if [output.shape for output in outputs] != [cells, (*cells, 4, 2), cells]:
             shapes = ", ".join(str(list(output.shape)) for output in outputs)
             raise ModelError(f"{self.path}: its outputs have the shapes {shapes}, which no locator's have")
         return outputs
+
+
+def _once(found: list[Found]) -> list[Found]:
+    """Leave out what lies where a surer one does."""
+    kept: list[Found] = []
+    for one in found:
+        if all(overlap(one.quad, other.quad) <= SAME_OUTLINE for other in kept):
+            kept.append(one)
+    return kept
 
 
 def letterboxed(photo: NDArray[np.uint8], size: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
@@ -180,14 +205,17 @@ def peaks(score: NDArray[np.float32], threshold: float) -> list[tuple[int, int]]
     return list(zip(rows[order].tolist(), columns[order].tolist(), strict=True))
 
 
-def _check_graph(session: ort.InferenceSession, path: Path) -> None:
-    inputs: list[Any] = list(session.get_inputs())
-    form = [(node.name, node.type, len(node.shape), node.shape[-1]) for node in inputs]
-    if form != [(INPUT, "tensor(uint8)", 4, 3)]:
+def _check_graph(session: ort.InferenceSession, path: Path) -> bool:
+    """Check the graph's inputs and outputs, and return whether it has a refiner."""
+    inputs: dict[str, Any] = {node.name: node for node in session.get_inputs()}
+    outputs: dict[str, Any] = {node.name: node for node in session.get_outputs()}
+    refines = CARDS in inputs
+    form = {name: (node.type, len(node.shape), node.shape[-1]) for name, node in inputs.items()}
+    if form != dict.fromkeys([INPUT, CARDS] if refines else [INPUT], ("tensor(uint8)", 4, 3)):
         raise ModelError(f"{path}: its input is not {INPUT!r}, uint8 [N, H, W, 3]; export the locator again")
-    outputs = {node.name: node for node in session.get_outputs()}
-    for name, dimensions in ((SCORE, 3), (CORNERS, 5), (VISIBLE, 3)):
+    wanted = {SCORE: "[N, h, w]", CORNERS: "[N, h, w, 4, 2]", VISIBLE: "[N, h, w]"}
+    for name, shape in (wanted | {REFINED: "[N, 4, 2]"} if refines else wanted).items():
         node = outputs.get(name)
-        if node is None or node.type != "tensor(float)" or len(node.shape) != dimensions:
-            wanted = "[N, h, w, 4, 2]" if dimensions == 5 else "[N, h, w]"
-            raise ModelError(f"{path}: it has no output {name!r}, float32 {wanted}; export the locator again")
+        if node is None or node.type != "tensor(float)" or len(node.shape) != shape.count(",") + 1:
+            raise ModelError(f"{path}: it has no output {name!r}, float32 {shape}; export the locator again")
+    return refines

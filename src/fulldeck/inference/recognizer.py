@@ -12,7 +12,7 @@ How one picture is answered, so that :meth:`Recognizer.classify` and :meth:`Reco
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
@@ -384,7 +384,7 @@ class Recognizer:
             probabilities, embeddings = self.classifier.run(crops)
             doubtful = np.flatnonzero(probabilities.max(axis=1) < self.info.threshold)
             if doubtful.size:
-                again = [replace(chunk[at], quad=locator.closer(photo.pixels, chunk[at].quad)) for at in doubtful]
+                again = locator.refine(photo.pixels, [chunk[at] for at in doubtful])
                 cut = rectify(photo.pixels, np.array([one.quad for one in again]), self.info.size)
                 probabilities[doubtful] = self._both_ways(crops[doubtful], probabilities[doubtful])
                 for at, one, nearer in zip(doubtful, again, self._both_ways(cut), strict=True):

@@ -15,10 +15,10 @@ from fulldeck.data.compose import read_scenes
 from fulldeck.data.dataset import Batches
 from fulldeck.errors import DataError
 from fulldeck.inference import image
+from fulldeck.inference.locate import REFINER_MARGIN, REFINER_SIZE
 from fulldeck.inference.quads import overlap, plausible
 from fulldeck.inference.rectify import rectify, unit_corners
 from fulldeck.training.locator_data import READABLE
-from fulldeck.training.refiner_network import MARGIN, SIZE
 
 A_SCENE = 4
 """Cards a scene, of one visit."""
@@ -58,7 +58,7 @@ class Outlines(Dataset[tuple[Tensor, Tensor]]):
         squares = [square for square, _ in found]
         truth = [row for _, row in found]
         return (
-            torch.from_numpy(np.array(squares, np.uint8).reshape(-1, SIZE, SIZE, 3)),
+            torch.from_numpy(np.array(squares, np.uint8).reshape(-1, REFINER_SIZE, REFINER_SIZE, 3)),
             torch.from_numpy(np.array(truth, np.float32).reshape(-1, 9)),
         )
 
@@ -75,7 +75,7 @@ class Outlines(Dataset[tuple[Tensor, Tensor]]):
         if not quads:
             return []
         photo = image.load(folder / scene["file"])
-        squares = rectify(photo, np.array(quads, np.float32), SIZE, MARGIN)
+        squares = rectify(photo, np.array(quads, np.float32), REFINER_SIZE, REFINER_MARGIN)
         rows = [
             np.array([*_inside(quad, true).ravel(), 1], np.float32) for quad, true in zip(rough, corners, strict=True)
         ]
@@ -115,7 +115,7 @@ def _side(corners: NDArray[Any]) -> float:
 
 def _inside(rough: NDArray[np.float32], true: NDArray[np.float32]) -> NDArray[np.float32]:
     """Where the true corners lie in the square that the rough ones cut out, in the order of the rough ones."""
-    matrix = cv2.getPerspectiveTransform(rough, unit_corners(MARGIN))
+    matrix = cv2.getPerspectiveTransform(rough, unit_corners(REFINER_MARGIN))
     inside = cv2.perspectiveTransform(true[None], matrix)[0]
     return np.asarray(np.clip(inside, -1, 2), np.float32)
 

@@ -11,15 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's own name
 
+from fulldeck.inference.locate import REFINER_MARGIN
 from fulldeck.inference.rectify import unit_corners
 from fulldeck.training.backbone import PACKAGED, create_backbone
 from fulldeck.training.locator_network import fold_normalisation, separable
-
-SIZE = 96
-"""Side of the squares that it sees, in pixels."""
-
-MARGIN = 0.2
-"""The rough corners lie so far inside the square, in parts of its side: the true ones shall still be in it."""
 
 
 class RefinerNetwork(nn.Module):
@@ -35,7 +30,7 @@ class RefinerNetwork(nn.Module):
         config: dict[str, Any] = network.pretrained_cfg
         self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config["std"]).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("rough", torch.from_numpy(unit_corners(MARGIN)), persistent=False)
+        self.register_buffer("rough", torch.from_numpy(unit_corners(REFINER_MARGIN)), persistent=False)
         self.mean: Tensor
         self.std: Tensor
         self.rough: Tensor
