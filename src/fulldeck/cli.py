@@ -179,6 +179,18 @@ def data_crops(scenes: Path, out: Path, split: str, seed: int) -> None:
     click.echo(cut(scenes, out, seed=seed, split=split))
 
 
+@data.command("hard-negatives")
+@click.argument("source", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--locator", type=PATH, default=None, help="A locator file [default: the one in the package].")
+def data_hard_negatives(source: Path, out: Path, locator: Path | None) -> None:
+    """Cut out what a locator takes for cards where there is none: in scenes, or pictures without a card."""
+    from fulldeck.data.hard_negatives import hard_negatives
+    from fulldeck.inference.model_file import champion_path, locator_beside
+
+    click.echo(hard_negatives(source, out, locator or locator_beside(champion_path())))
+
+
 @data.command("vector-decks")
 @click.argument("out", type=PATH)
 @click.option(
