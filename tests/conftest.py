@@ -118,6 +118,7 @@ def write_tiny_locator(
     *,
     metadata: dict[str, Any] | str | None = None,
     leave_out: str = "",
+    refines: bool = False,
 ) -> Path:
     """Write a locator that finds colourful cards of one size on grey ground.
 
@@ -129,6 +130,7 @@ def write_tiny_locator(
         card: The corners of such a card, seen from its middle, in pixels of the input, whose longer side has 320.
         metadata: Another object than ``tiny_locator_metadata``, or a text in its place.
         leave_out: An output that is not to be there.
+        refines: Whether there is a refiner, too; it says that a card ends where what is colourful in its square ends.
     """
     onnx = pytest.importorskip("onnx")
     helper, numbers = onnx.helper, onnx.numpy_helper
@@ -177,11 +179,17 @@ def write_tiny_locator(
         "offsets": np.float32(card).reshape(8) - 2,  # the cumulated fours are a cell's end
         "shape": np.int64([0, 0, 0, 4, 2]),
     }
+    inputs = {"images": ["N", "H", "W", 3]}
     forms = {"score": ["N", "h", "w"], "corners": ["N", "h", "w", 4, 2], "visible": ["N", "h", "w"]}
+    if refines:
+        inputs["cards"], forms["refined"] = ["M", 96, 96, 3], ["M", 4, 2]
+        more, others = _tiny_refiner(helper)
+        nodes += more
+        constants |= others
     graph = helper.make_graph(
         nodes,
         "tiny-locator",
-        [helper.make_tensor_value_info("images", onnx.TensorProto.UINT8, ["N", "H", "W", 3])],
+        [helper.make_tensor_value_info(name, onnx.TensorProto.UINT8, form) for name, form in inputs.items()],
         [
             helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, form)
             for name, form in forms.items()
@@ -195,6 +203,40 @@ def write_tiny_locator(
         helper.set_model_props(model, {METADATA_KEY: text})
     path.write_bytes(seal(model.SerializeToString()))
     return path
+
+
+def _tiny_refiner(helper: Any) -> tuple[list[Any], dict[str, Any]]:
+    """The nodes and constants that give the corners of the box around all that is colourful in a square."""
+    nodes = [
+        helper.make_node("Cast", ["cards"], ["card_pixels"], to=1),  # float32
+        helper.make_node("ReduceMax", ["card_pixels"], ["card_most"], axes=[3], keepdims=0),
+        helper.make_node("ReduceMin", ["card_pixels"], ["card_least"], axes=[3], keepdims=0),
+        helper.make_node("Sub", ["card_most", "card_least"], ["card_colour"]),
+        helper.make_node("Greater", ["card_colour", "half_full"], ["is_colourful"]),
+        helper.make_node("Cast", ["is_colourful"], ["mask"], to=1),
+    ]
+    for axis, low, high in ((1, "card_left", "card_right"), (2, "card_top", "card_bottom")):
+        seen, from_far = f"seen_{low}", f"from_{high}"
+        nodes += [
+            helper.make_node("ReduceMax", ["mask"], [seen], axes=[axis], keepdims=0),
+            helper.make_node("Mul", [seen, "ends"], [f"ends_{high}"]),
+            helper.make_node("ReduceMax", [f"ends_{high}"], [high], axes=[1], keepdims=1),
+            helper.make_node("Mul", [seen, "starts_from_far"], [from_far]),
+            helper.make_node("ReduceMax", [from_far], [f"far_{low}"], axes=[1], keepdims=1),
+            helper.make_node("Sub", ["unit", f"far_{low}"], [low]),
+        ]
+    corners = [f"card_{side}" for side in ["left", "top", "right", "top", "right", "bottom", "left", "bottom"]]
+    nodes += [
+        helper.make_node("Concat", corners, ["refined_flat"], axis=1),
+        helper.make_node("Reshape", ["refined_flat", "refined_shape"], ["refined"]),
+    ]
+    return nodes, {
+        "half_full": np.float32(100),
+        "ends": (np.arange(96, dtype=np.float32) + 1) / 96,
+        "starts_from_far": 1 - np.arange(96, dtype=np.float32) / 96,
+        "unit": np.float32(1),
+        "refined_shape": np.int64([-1, 4, 2]),
+    }
 
 
 def tiny_locator_metadata() -> dict[str, Any]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fulldeck.errors import ModelError
-from fulldeck.inference.locate import MAX_CARDS, Locator, letterboxed, peaks
+from fulldeck.inference.locate import MAX_CARDS, Found, Locator, letterboxed, peaks
 from fulldeck.inference.seal import seal
 from located_cards import RED, SIDES, table
 
@@ -43,20 +43,43 @@ def test_turned_cards_keep_their_own_order_of_corners(make_locator):
     np.testing.assert_allclose(one.quad, np.float32([102, 102]) + turned, atol=2)
 
 
-def test_a_closer_look_mends_corners_that_are_off(tiny_locator):
-    photo = table({(62, 102): RED, (200, 60): RED}, times=2.5)
-    around = SIDES * (64 / 56)  # cards of the size that the tiny locator knows, in what the closer look sees
-    true = np.float32([62, 102]) * 2.5 + np.float32(around) * 2.5
-    off = true + np.float32([(9, -6), (12, 4), (8, 9), (3, 7)])
-    closer = Locator(tiny_locator).closer(photo, off)
-    assert np.abs(closer.mean(axis=0) - np.float32([62, 102]) * 2.5).max() < 6 < np.abs(off - true).max()
+def test_a_refiner_mends_corners_that_are_off(make_locator):
+    photo = table({(62, 102): RED, (202, 58): RED}, times=2.5)
+    true = [(np.float32(middle) + SIDES) * 2.5 for middle in [(62, 102), (202, 58)]]
+    off = [quad + np.float32([(9, -6), (-8, -6), (-8, 7), (9, 7)]) for quad in true]
+    locator = Locator(make_locator(refines=True))
+    found = [Found(quad, score=0.8, visible=0.7) for quad in off]
+    for mended, quad in zip(locator.refine(photo, found), true, strict=True):
+        np.testing.assert_allclose(mended.quad, quad, atol=3)  # a pixel of a square is two of the photo
+        assert (mended.score, mended.visible) == (0.8, 0.7)
+    assert locator.refine(photo, []) == []
 
 
-def test_a_closer_look_that_finds_no_card_leaves_the_corners(tiny_locator):
-    quad = np.float32([202, 100]) + SIDES
-    locator = Locator(tiny_locator)
-    assert locator.closer(table({}), quad) is quad
-    assert locator.closer(table({(280, 150): RED}), quad) is quad
+def test_what_a_file_with_a_refiner_finds_is_mended(make_locator):
+    wide = SIDES * np.float32([1.1, 0.9])
+    photo = table({(62, 102): RED, (202, 58): RED})
+    cards = {"card": [tuple(corner) for corner in wide.tolist()]}
+    for refines in (False, True):
+        found = Locator(make_locator(**cards, refines=refines)).find(photo)
+        middles = np.float32([(62, 102), (202, 58)])
+        off = [min(np.abs(one.quad - middle - SIDES).max() for middle in middles) for one in found]  # in pixels
+        assert len(found) == 2 if refines else len(found) >= 2
+        assert max(off) < 1 if refines else min(off) > 1.9
+
+
+def test_a_card_that_was_found_twice_is_one_when_it_is_mended(make_locator):
+    photo = table({(102, 102): RED})
+    found = Locator(make_locator(card=[(-20, -24), (20, -24), (20, 24), (-20, 24)], refines=True)).find(photo)
+    assert len(found) == 1
+    np.testing.assert_allclose(found[0].quad, np.float32([102, 102]) + SIDES, atol=1)
+
+
+def test_corners_that_make_no_card_are_not_taken_from_a_refiner(make_locator):
+    photo = table({}, times=2)
+    photo[150:260, 203:205] = RED  # a line
+    quad = (np.float32([102, 102]) + SIDES) * 2
+    (one,) = Locator(make_locator(refines=True)).refine(photo, [Found(quad, score=0.8, visible=0.7)])
+    np.testing.assert_array_equal(one.quad, quad)
 
 
 def test_nothing_is_found_on_a_bare_table(tiny_locator):
@@ -149,6 +172,8 @@ def test_what_is_no_locator_is_refused(tmp_path, tiny_model, make_locator, locat
     for name in ("score", "corners", "visible"):
         with pytest.raises(ModelError, match=f"it has no output '{name}'"):
             Locator(make_locator(leave_out=name))
+    with pytest.raises(ModelError, match="it has no output 'refined'"):
+        Locator(make_locator(leave_out="refined", refines=True))
 
 
 def test_outputs_of_another_stride_than_the_file_says_are_refused(make_locator, locator_metadata):

@@ -13,7 +13,7 @@ from fulldeck.training.locator_data import MOST, SceneBatches, Scenes, heatmap
 from fulldeck.training.locator_export import export_locator
 from fulldeck.training.locator_module import losses_of, quad_overlap
 from fulldeck.training.locator_network import STRIDE, LocatorNetwork
-from fulldeck.training.locator_train import compose_locator, train_locator
+from fulldeck.training.locator_train import train_locator
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def test_folding_leaves_the_backbones_answers(one_thread):
 @pytest.mark.parametrize(("override", "says"), [("widht=3", "does not compose"), ("max_epochs=[", "does not compose")])
 def test_an_override_that_fits_nothing_is_refused(override, says):
     with pytest.raises(ConfigError, match=says):
-        compose_locator([override])
+        train_locator([override])
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 """Hard negatives: what a locator takes for cards where there is none, cut out, for a classifier to be unsure about.
 
-They come from pictures without a card (``fulldeck data no-card``), and from the parts of composed scenes in which no card
-lies. Sampling what the present model gets wrong is bootstrapping (Sung and Poggio, "Example-based learning for view-based
-human face detection", 1998); Shrivastava et al. (2016) have its history.
+They come from pictures without a card (``fulldeck data no-card``), and from the parts of composed scenes in which no
+card lies. To sample what the present model gets wrong is bootstrapping (Sung and Poggio, "Example-based learning for
+view-based human face detection", 1998); Shrivastava et al. (2016) have its history.
 """
 
 from __future__ import annotations

@@ -92,12 +92,11 @@ class Locator:
                 f"{path}: its size {self.info.size} is no multiple of {MULTIPLE}; export the locator again"
             )
 
-    def find(self, photo: NDArray[np.uint8], size: int | None = None) -> list[Found]:
+    def find(self, photo: NDArray[np.uint8]) -> list[Found]:
         """Find the cards in a photo.
 
         Args:
             photo: uint8 [H, W, 3], RGB.
-            size: The longer side, in pixels, at which the network sees it; by default that of its training.
 
         Returns:
             At most :data:`MAX_CARDS`, the surest first. No two overlap by more than :data:`SAME_OUTLINE`.
@@ -106,7 +105,7 @@ class Locator:
             ModelError: The file's outputs are not what a locator's are.
         """
         height, width = photo.shape[:2]
-        padded, (seen_width, seen_height) = letterboxed(photo, size or self.info.size)
+        padded, (seen_width, seen_height) = letterboxed(photo, self.info.size)
         score, corners, visible = (output[0] for output in self._run(padded[np.newaxis]))
         scale = np.array([width / seen_width, height / seen_height], np.float32)
         found: list[Found] = []

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -104,7 +104,7 @@ def export_locator(
         data_hash=data_hash(_read(run / "data.json")["hashes"]),
         commit=_read(run / "environment.json")["commit"] or "unknown",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        config=OmegaConf.to_container(config) | _refiner_config(refiner),  # type: ignore[operator]
+        config=_plain(config) | _refiner_config(refiner),
         metrics=_read(run / "metrics.json") | ({} if refiner is None else {"refiner": _read(refiner / "metrics.json")}),
     )
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -127,21 +127,25 @@ def _refiner_config(run: Path | None) -> dict[str, Any]:
     """What the refiner's run says of itself, beside the configuration of the network that finds."""
     if run is None:
         return {}
-    config = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"))
+    config = _plain(DictConfig(OmegaConf.load(run / "config.yaml")))
     commit = _read(run / "environment.json")["commit"] or "unknown"
     return {"refiner": {"config": config, "commit": commit, "data": data_hash(_read(run / "data.json")["hashes"])}}
 
 
+def _plain(config: DictConfig) -> dict[str, Any]:
+    return OmegaConf.to_container(config)  # type: ignore[return-value]
+
+
 def _some(data: Dataset[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    return data[list(range(min(8, len(data))))]  # type: ignore[arg-type, index]
+    return data[list(range(min(8, len(data))))]  # type: ignore[arg-type]
 
 
 def _to_onnx(answering: _Answering) -> onnx.ModelProto:
     """Trace the networks into a graph that takes any number of pictures whose sides divide by 32, and of cards."""
     refines = answering.refiner is not None
     examples = [torch.zeros(2, 128, 96, 3, dtype=torch.uint8)]
-    inputs, outputs = {INPUT: ("n", "rows", "columns")}, {SCORE: ("n", "h", "w"), CORNERS: ("n", "h", "w")}
-    outputs[VISIBLE] = ("n", "h", "w")
+    inputs: dict[str, tuple[str, ...]] = {INPUT: ("n", "rows", "columns")}
+    outputs: dict[str, tuple[str, ...]] = dict.fromkeys((SCORE, CORNERS, VISIBLE), ("n", "h", "w"))
     if refines:
         examples.append(torch.zeros(2, REFINER_SIZE, REFINER_SIZE, 3, dtype=torch.uint8))
         inputs[CARDS] = ("cards",)

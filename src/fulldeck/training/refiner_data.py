@@ -154,7 +154,7 @@ def _elsewhere(scene: dict[str, Any], size: tuple[int, int], rng: np.random.Gene
         t = rng.uniform(-np.pi, np.pi)
         shape = np.array([[-0.36, -0.5], [0.36, -0.5], [0.36, 0.5], [-0.36, 0.5]]) * tall
         turned = shape @ np.array([[np.cos(t), np.sin(t)], [-np.sin(t), np.cos(t)]])
-        quad = (turned + rng.normal(0, 0.05 * tall, (4, 2)) + rng.random(2) * size).astype(np.float32)
+        quad = np.asarray(turned + rng.normal(0, 0.05 * tall, (4, 2)) + rng.random(2) * size, np.float32)
         if _convex(quad) and all(overlap(quad, other) < _CLEAR for other in taken):
             return quad
     return None
