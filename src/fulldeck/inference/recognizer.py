@@ -12,7 +12,7 @@ How one picture is answered, so that :meth:`Recognizer.classify` and :meth:`Reco
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
@@ -299,7 +299,8 @@ class Recognizer:
         """
         if self._fills(whole) or self.locator_path is None:  # without one it need not be decoded again
             return whole
-        cards = [card for card, _ in self._cards(picture.photo())]
+        photo = picture.photo()
+        cards = [card for card, _ in self._cards(photo, self._find(photo))]
         return _plain(max(cards, key=_prominence)) if cards else whole
 
     def locate_picture(self, picture: Picture) -> Located:
@@ -318,15 +319,15 @@ class Recognizer:
         """
         [whole], [embedding] = self.predict_and_embed(square[np.newaxis])
         if self._fills(whole):
-            seen = [(self._filling(whole, photo), View(square, embedding))]
+            seen = self._filled(whole, View(square, embedding), photo)
         else:
             [aside], [view] = self._aside(square[np.newaxis])
             if self._fills(aside):
-                seen = [(self._filling(aside, photo, on_its_side=True), view)]
+                seen = self._filled(aside, view, photo, on_its_side=True)
             else:
-                seen = self._cards(photo)
+                seen = self._cards(photo, self._find(photo))
                 if not seen and whole.accepted:
-                    seen = [(self._filling(whole, photo), View(square, embedding))]
+                    seen = self._filled(whole, View(square, embedding), photo)
         order = quads.reading_order([np.array(card.corners, np.float32) for card, _ in seen])
         return Located(tuple(seen[at][0] for at in order), *photo.size), [seen[at][1] for at in order]
 
@@ -360,22 +361,35 @@ class Recognizer:
                 self._locator = Locator(self.locator_path, self._threads)
             return self._locator
 
-    def _filling(self, whole: Prediction, photo: Photo, *, on_its_side: bool = False) -> LocatedCard:
-        """Give the place of the card that fills a picture: the outline that covers most of it, or its own."""
-        frame = quads.frame(photo.size[0] / photo.scale[0], photo.size[1] / photo.scale[1])
-        covered = [(quads.shared(found.quad, frame), found) for found in self._find(photo)]
-        most, found = max(covered, key=lambda pair: pair[0], default=(0.0, None))
-        if found is None or most < FILLING * quads.area(frame):
-            outline = np.roll(frame, -1, axis=0) if on_its_side else frame  # its top is then the picture's right side
-            found = Found(outline, score=1.0, visible=1.0)
-        return _placed(whole, found, photo)
+    def _filled(
+        self, whole: Prediction, view: View, photo: Photo, *, on_its_side: bool = False
+    ) -> list[tuple[LocatedCard, View]]:
+        """Give the place of the card that a picture was named after: the outline that covers most of it, or its own.
 
-    def _cards(self, photo: Photo) -> list[tuple[LocatedCard, View]]:
-        """Find the cards in a photo, and name each."""
+        Where none covers much, and the same card is read in an outline, that is its place; others that are read, too,
+        are given with it.
+        """
+        frame = quads.frame(photo.size[0] / photo.scale[0], photo.size[1] / photo.scale[1])
+        found = self._find(photo)
+        covered = [(quads.shared(one.quad, frame), one) for one in found]
+        most, outline = max(covered, key=lambda pair: pair[0], default=(0.0, None))
+        if outline is None or most < FILLING * quads.area(frame):
+            cards = self._cards(photo, found)
+            read = [card for card, _ in cards if card.accepted]
+            if whole.label in {card.label for card in read}:
+                if len({card.label for card in read}) > 1:
+                    return cards
+                if len(read) == 1:
+                    return [(replace(read[0], **_named(whole)), view)]
+            # The card's top is the picture's right side where the card lies on its side.
+            outline = Found(np.roll(frame, -1, axis=0) if on_its_side else frame, score=1.0, visible=1.0)
+        return [(_placed(whole, outline, photo), view)]
+
+    def _cards(self, photo: Photo, found: list[Found]) -> list[tuple[LocatedCard, View]]:
+        """Name the cards that were found in a photo."""
         locator = self._opened()
         if locator is None:
             return []
-        found = locator.find(photo.pixels)
         named: list[tuple[Prediction, View]] = []
         outlines: list[Found] = []
         for start in range(0, len(found), CHUNK):
@@ -441,7 +455,11 @@ def _placed(name: Prediction, found: Found, photo: Photo) -> LocatedCard:
 
 
 def _plain(card: LocatedCard) -> Prediction:
-    return Prediction(*(getattr(card, field.name) for field in fields(Prediction)))
+    return Prediction(**_named(card))
+
+
+def _named(answer: Prediction | LocatedCard) -> dict[str, Any]:
+    return {field.name: getattr(answer, field.name) for field in fields(Prediction)}
 
 
 def _prominence(card: LocatedCard) -> tuple[bool, float]:

@@ -135,7 +135,7 @@ def _wrong(corners: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
             end, short = int(rng.integers(4)), rng.uniform(0, 0.4)
             for at, other in ((end, end - 1), ((end + 1) % 4, (end + 2) % 4)):
                 moved[at] += (moved[other] - moved[at]) * short
-        rough = moved.astype(np.float32)
+        rough: NDArray[np.float32] = moved.astype(np.float32)
         if _convex(rough) and overlap(rough, corners) > _STILL_IT:
             return rough
     return corners
