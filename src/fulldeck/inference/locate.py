@@ -48,6 +48,9 @@ REFINER_SIZE = 96
 REFINER_MARGIN = 0.2
 """The rough corners lie so far inside such a square, in parts of its side: the true ones shall still be in it."""
 
+ROUNDS = 2
+"""So often are the corners of a card refined: what is cut out by better corners says more about them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -114,7 +117,10 @@ class Locator:
             if plausible(quad, seen_width, seen_height):
                 seen = float(np.clip(visible[row, column], 0, 1))
                 found.append(Found(quad * scale, float(score[row, column]), seen))
-        return _once(self.refine(photo, _once(found)))
+        found = _once(found)
+        for _ in range(ROUNDS):
+            found = _once(self.refine(photo, found))
+        return found
 
     def refine(self, photo: NDArray[np.uint8], found: list[Found]) -> list[Found]:
         """Mend the corners of cards, each by a look at the card alone.
