@@ -11,7 +11,7 @@ import pytest
 
 import fulldeck
 from fulldeck.errors import ImageError, ModelError
-from fulldeck.inference.recognizer import Located, LocatedCard, Prediction, Recognizer
+from fulldeck.inference.recognizer import LARGE, Located, LocatedCard, Prediction, Recognizer
 from located_cards import BLUE, GREEN, RED, SIDES, table
 
 THREE = {(62, 50): RED, (202, 54): GREEN, (130, 134): BLUE}
@@ -121,6 +121,26 @@ def test_a_clear_outline_that_cannot_be_read_is_reported_and_a_faint_one_is_not(
     faint = table({(102, 102): (180, 100, 100)})  # scored 0.4: above the locator's threshold
     assert recognizer.locate(faint).cards == ()
     assert len(Recognizer(tiny_model, locator=make_locator(), threshold=0).locate(faint).cards) == 1
+
+
+@pytest.mark.parametrize("side", [130, 60])
+def test_a_large_card_of_a_faint_outline_is_found_where_no_other_is_read(
+    tiny_model, make_locator, locator_metadata, labels, side
+):
+    strict = locator_metadata | {"threshold": 0.95}
+    square = np.float32([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)]) * side
+    locator = make_locator(card=[tuple(corner) for corner in square.tolist()], metadata=strict)
+    photo = table({})
+    cv2.rectangle(photo, *np.rint(np.float32([162, 98]) + square[[0, 2]] * 0.94).astype(int).tolist(), RED, -1)
+    assert not Recognizer(tiny_model).classify(photo).accepted
+    recognizer = Recognizer(tiny_model, locator=locator)
+    cards = recognizer.locate(photo).cards
+    if side * side > LARGE * 320 * 192:
+        assert [card.label for card in cards] == [labels[RED]]
+        assert recognizer.classify(photo).accepted
+    else:
+        assert cards == ()
+        assert not recognizer.classify(photo).accepted
 
 
 def test_a_low_threshold_accepts_doubtful_cards_and_finds_them_all_the_same(tiny_model, tiny_locator):

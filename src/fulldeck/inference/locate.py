@@ -95,11 +95,12 @@ class Locator:
                 f"{path}: its size {self.info.size} is no multiple of {MULTIPLE}; export the locator again"
             )
 
-    def find(self, photo: NDArray[np.uint8]) -> list[Found]:
+    def find(self, photo: NDArray[np.uint8], threshold: float | None = None) -> list[Found]:
         """Find the cards in a photo.
 
         Args:
             photo: uint8 [H, W, 3], RGB.
+            threshold: What a score must reach; by default the file's own.
 
         Returns:
             At most :data:`MAX_CARDS`, the surest first. No two overlap by more than :data:`SAME_OUTLINE`.
@@ -112,7 +113,7 @@ class Locator:
         score, corners, visible = (output[0] for output in self._run(padded[np.newaxis]))
         scale = np.array([width / seen_width, height / seen_height], np.float32)
         found: list[Found] = []
-        for row, column in peaks(score, self.info.threshold):
+        for row, column in peaks(score, self.info.threshold if threshold is None else threshold):
             quad = corners[row, column]
             if plausible(quad, seen_width, seen_height):
                 seen = float(np.clip(visible[row, column], 0, 1))

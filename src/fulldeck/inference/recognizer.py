@@ -42,6 +42,12 @@ CLEAR_OUTLINE = 0.5
 """An outline of this score or more is surely a card's: it is reported, not accepted, also where the card cannot be
 read. A fainter one is reported only if it is read."""
 
+FAINT = 0.1
+"""From this score on an outline is tried where no other can be read, if it is large."""
+
+LARGE = 0.2
+"""A card's part of the picture from which on it is large."""
+
 SAME_CARD = 0.5
 """Two outlines with the same label that overlap by more than this (intersection over union) are one card."""
 
@@ -299,8 +305,7 @@ class Recognizer:
         """
         if self._fills(whole) or self.locator_path is None:  # without one it need not be decoded again
             return whole
-        photo = picture.photo()
-        cards = [card for card, _ in self._cards(photo, self._find(photo))]
+        cards = [card for card, _ in self._searched(picture.photo())]
         return _plain(max(cards, key=_prominence)) if cards else whole
 
     def locate_picture(self, picture: Picture) -> Located:
@@ -325,7 +330,7 @@ class Recognizer:
             if self._fills(aside):
                 seen = self._filled(aside, view, photo, on_its_side=True)
             else:
-                seen = self._cards(photo, self._find(photo))
+                seen = self._searched(photo)
                 if not seen and whole.accepted:
                     seen = self._filled(whole, View(square, embedding), photo)
         order = quads.reading_order([np.array(card.corners, np.float32) for card, _ in seen])
@@ -384,6 +389,17 @@ class Recognizer:
             # The card's top is the picture's right side where the card lies on its side.
             outline = Found(np.roll(frame, -1, axis=0) if on_its_side else frame, score=1.0, visible=1.0)
         return [(_placed(whole, outline, photo), view)]
+
+    def _searched(self, photo: Photo) -> list[tuple[LocatedCard, View]]:
+        """Find the cards in a photo, and name each; where none can be read, a large one may have a faint outline."""
+        seen = self._cards(photo, self._find(photo))
+        locator = self._opened()
+        if locator is None or any(card.accepted for card, _ in seen):
+            return seen
+        height, width = photo.pixels.shape[:2]
+        faint = [one for one in locator.find(photo.pixels, FAINT) if quads.area(one.quad) > LARGE * width * height]
+        read = [(card, view) for card, view in self._cards(photo, faint) if card.accepted]
+        return read or seen
 
     def _cards(self, photo: Photo, found: list[Found]) -> list[tuple[LocatedCard, View]]:
         """Name the cards that were found in a photo."""
