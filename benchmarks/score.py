@@ -2,9 +2,9 @@
 
 The bare loop is what nobody can avoid: each of two processes, with one thread, reads its half of the files, decodes and
 resizes each, and runs the model on eight at a time. It keeps nothing. `fulldeck score` does the same through Ray Data,
-checks, names, and writes tables. Neither one's start counts: the clock runs from the first picture to the last. Ray goes
-on starting helpers of its own for some seconds after that, on the same cores; so that what counts is what each picture of
-a long job costs, the pictures are taken several times over.
+checks, names, and writes tables. Neither one's start counts: the clock runs from the first picture to the last. Ray
+goes on starting helpers of its own for some seconds after that, on the same cores; so that what counts is what each
+picture of a long job costs, the pictures are taken several times over.
 
 The model is the champion without its locator, which would search doubtful pictures for cards. These are looked at once
 more all the same, turned by a quarter, which the bare loop does not do.
