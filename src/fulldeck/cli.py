@@ -357,7 +357,7 @@ def train_locator(overrides: tuple[str, ...], resume: Path | None) -> None:
     run = run_training(list(overrides), resume=resume)
     found, right = run.metrics["val/recall"], run.metrics["val/precision"]
     click.echo(f"{run.folder}: {found:.2%} of the cards found, {right:.2%} of the answers are cards")
-    click.echo(f"next: fulldeck export-locator {run.folder}")
+    click.echo(f"{run.kept()}next: fulldeck export-locator {run.folder}")
 
 
 @main.command("train-refiner")
@@ -369,7 +369,7 @@ def train_refiner(overrides: tuple[str, ...], resume: Path | None) -> None:
 
     run = run_training(list(overrides), resume=resume)
     click.echo(f"{run.folder}: outlines overlap the true ones by {run.metrics['val/overlap']:.3f}")
-    click.echo(f"next: fulldeck export-locator LOCATOR_RUN --refiner {run.folder}")
+    click.echo(f"{run.kept()}next: fulldeck export-locator LOCATOR_RUN --refiner {run.folder}")
 
 
 @main.command("export-locator")

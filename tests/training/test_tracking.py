@@ -18,10 +18,15 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import OmegaConf
 
 from fulldeck.cli import main
-from fulldeck.data.manifest import content_hash
+from fulldeck.data.compose import compose
+from fulldeck.data.manifest import content_hash, data_hash
 from fulldeck.errors import ConfigError
 from fulldeck.inference.classifier import Classifier
+from fulldeck.inference.locate import Locator
 from fulldeck.training.again import read_run, train_again, warn_of_changes
+from fulldeck.training.locator_train import train_locator
+from fulldeck.training.refiner_module import RefinerModule
+from fulldeck.training.refiner_train import train_refiner
 from fulldeck.training.train import train
 
 pytest.importorskip("mlflow")
@@ -335,10 +340,10 @@ def test_an_unknown_kind_is_refused(tiny, tmp_path):
 
 
 class Interrupting(Callback):
-    """Presses Ctrl-C in the middle of the second epoch."""
+    """Presses Ctrl-C in the middle of the second epoch, two of whose steps are in the records then."""
 
-    def on_train_batch_end(self, trainer, *_):
-        if trainer.current_epoch == 1:
+    def on_train_batch_end(self, trainer, *rest):
+        if trainer.current_epoch == 1 and rest[-1] == 2:
             signal.raise_signal(signal.SIGINT)
 
 
@@ -357,8 +362,12 @@ def test_an_interrupted_run_is_marked_and_goes_on_in_the_same_records(tiny, tmp_
     assert client.get_run(first["mlflow"]["run"]).info.status == "FINISHED"
     told = client.get_metric_history(first["mlflow"]["run"], "val/loss")
     assert [metric.step for metric in sorted(told, key=lambda metric: metric.timestamp)] == [3, 7, 11]
-    steps = [row["trainer/global_step"] for row in history(wandb_records(run.records)) if "step/loss" in row]
-    assert steps == list(range(STEPS, 3 * STEPS))
+    told = client.get_metric_history(first["mlflow"]["run"], "step/loss")
+    assert sorted(metric.step for metric in told) == list(range(3 * STEPS))  # none is there twice
+    rows = [*history(wandb_records(first)), *history(wandb_records(run.records))]
+    for name in ("step/loss", "gradients/classifier/_type"):
+        steps = [row["trainer/global_step"] for row in rows if name in row]
+        assert steps == list(range(0, 3 * STEPS, 1 if name == "step/loss" else STEPS))
 
 
 def test_a_killed_run_is_marked_at_the_next_look_and_goes_on(tiny, tmp_path, monkeypatch):
@@ -400,6 +409,85 @@ def test_a_run_that_learns_nothing_is_marked_as_failed(tiny, tmp_path, on_server
     [folder] = tmp_path.iterdir()
     run = json.loads((folder / "tracking.json").read_text())["mlflow"]["run"]
     assert client.get_run(run).info.status == "FAILED"
+
+
+# The networks that find and mend corners
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """Eight small scenes; do not change them."""
+    folder = tmp_path_factory.mktemp("scenes") / "scenes"
+    compose(folder, scenes=8, seed=3, drawn=1, side=200, cards=(1, 3))
+    return folder
+
+
+def words(scenes, runs, *more):
+    """The overrides of a training that takes seconds: two steps an epoch."""
+    return [f"scenes=[{scenes}]", f"validation={scenes}", f"runs={runs}", "batch_size=4", "accelerator=cpu", *more]
+
+
+@pytest.mark.usefixtures("on_server", "offline", "one_thread")
+def test_a_locators_run_is_kept_with_its_model(scenes, tmp_path, client):
+    run = train_locator(words(scenes, tmp_path / "runs", "size=96", "width=16", "max_epochs=2", "logger=both"))
+    kept = client.get_run(run.records["mlflow"]["run"])
+    assert kept.info.status == "FINISHED"
+    assert kept.data.params["width"] == "16"
+    assert kept.data.tags["data_hash"] == data_hash({str(scenes): content_hash(scenes)})
+    assert kept.data.tags["commit"] == code(run)
+    assert kept.data.metrics["best/val/recall"] == pytest.approx(run.metrics["val/recall"])
+    for name in STEP_FIGURES:
+        told = client.get_metric_history(kept.info.run_id, name)
+        assert sorted(metric.step for metric in told) == [0, 1, 2, 3], name
+    assert len(client.get_metric_history(kept.info.run_id, "val/precision")) == 2
+
+    there = artifacts(client, kept.info.run_id)
+    assert {"config.yaml", "data.json", "environment.json", "metrics.json", "metrics.csv", "curves.png"} <= there
+    assert {"pictures/samples/step-000000.png", "pictures/gradients/step-000004.png"} <= there
+    folder = Path(client.download_artifacts(kept.info.run_id, "model", str(tmp_path)))
+    assert Locator(folder / "locator.onnx", threads=1).info.size == 96
+    assert json.loads((folder / "metadata.json").read_text())["data_hash"] == kept.data.tags["data_hash"]
+
+    rows = history(wandb_records(run.records))
+    assert [row["trainer/global_step"] for row in rows if "step/loss" in row] == [0, 1, 2, 3]
+    [model] = [
+        record.artifact for record in wandb_records(run.records) if record.WhichOneof("record_type") == "artifact"
+    ]
+    assert [entry.path for entry in model.manifest.contents] == ["locator.onnx"]
+
+
+@pytest.mark.usefixtures("on_server", "one_thread")
+def test_an_interrupted_refiners_run_goes_on_in_the_same_record(scenes, tmp_path, client, monkeypatch, caplog):
+    def press_ctrl_c(self, *_):
+        if self.trainer.global_step == 4:  # the second epoch's last step, which is not in the record then
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RefinerModule, "on_train_batch_end", press_ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            train_refiner(words(scenes, tmp_path, "max_epochs=3", "logger=mlflow"))
+    [folder] = tmp_path.iterdir()
+    assert f"fulldeck train-refiner --resume {folder}" in caplog.text
+    first = json.loads((folder / "tracking.json").read_text())["mlflow"]["run"]
+    assert client.get_run(first).info.status == "KILLED"
+
+    run = train_refiner([], resume=folder)
+    assert run.records["mlflow"]["run"] == first
+    assert client.get_run(first).info.status == "FINISHED"
+    for name, steps in (("step/loss", [0, 1, 2, 3, 4, 5]), ("val/overlap", [1, 3, 5])):
+        assert sorted(metric.step for metric in client.get_metric_history(first, name)) == steps
+    assert "pictures/samples/step-000000.png" in artifacts(client, first)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_scenes_that_have_changed_are_no_way_to_go_on(scenes, tmp_path):
+    own = Path(shutil.copytree(scenes, tmp_path / "scenes"))
+    run = train_refiner(words(own, tmp_path / "runs", "max_epochs=1", "logger=none"))
+    assert run.records == {}
+    with next((own / "images").iterdir()).open("ab") as image:
+        image.write(b"more")
+    with pytest.raises(ConfigError, match="the images have changed"):
+        train_refiner([], resume=run.folder)
 
 
 # The page

@@ -12,7 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from fulldeck.errors import ConfigError
 from fulldeck.tracking_uri import tracking_uri
-from fulldeck.training.train import Run, environment, fit
+from fulldeck.training.run import Run, environment
+from fulldeck.training.train import fit
 
 logger = logging.getLogger(__name__)
 

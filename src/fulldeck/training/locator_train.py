@@ -1,14 +1,19 @@
 """``fulldeck train-locator``: from composed scenes to a network that finds the corners of cards."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from fulldeck.training.locator_data import SceneBatches, Scenes
 from fulldeck.training.locator_module import LocatorModule
-from fulldeck.training.outline_run import Parts, start_from, train_outlines
-from fulldeck.training.train import Run
+from fulldeck.training.outline_run import Parts, outlined, start_from, train_outlines
+from fulldeck.training.run import Run
+from fulldeck.training.tracking.record import Record
 
 
 def train_locator(overrides: list[str], *, resume: Path | None = None) -> Run:
@@ -34,7 +39,27 @@ def _parts(config: DictConfig, pretrained: bool) -> Parts:
         SceneBatches(scenes, config.batch_size, config.seed),
         SceneBatches(watched, config.batch_size),
         {"train": len(scenes), "validation": len(watched)},
+        _samples,
+        _keep_model,
     )
+
+
+def _samples(batch: Sequence[Tensor]) -> tuple[Any, list[str]]:
+    """Show scenes, and in them the outlines of the cards that are to be found."""
+    pictures, cards = batch[0], batch[1].cpu().numpy()
+    wanted = [of_one[of_one[:, 11] > 0, 2:10].reshape(-1, 4, 2) for of_one in cards]
+    return outlined(pictures, wanted), [f"{len(corners)} cards" for corners in wanted]
+
+
+def _keep_model(run: Path, records: Sequence[Record]) -> None:
+    """Export a run's network and put it into records."""
+    from fulldeck.inference.locate import Locator  # noqa: PLC0415 - used at the end alone
+    from fulldeck.training.locator_export import export_locator  # noqa: PLC0415 - it stands on this module
+
+    exported = export_locator(run)
+    for record in records:
+        record.summary({"model/megabytes": exported.megabytes})
+        record.model([exported.file], asdict(Locator(exported.file, threads=1).info))
 
 
 def trained_locator(run: Path) -> tuple[DictConfig, LocatorModule]:

@@ -1,48 +1,67 @@
 """What the trainings of the corner-finding and the corner-refining network share: a run, from config to record."""
 
-import json
-import logging
 import sys
-import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import lightning as L  # noqa: N812 - Lightning's own custom
+import numpy as np
 from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import LearningRateMonitor, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger
+from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fulldeck.data.manifest import content_hash
 from fulldeck.errors import ConfigError
-from fulldeck.training.train import (
+from fulldeck.training.run import (
     Run,
-    environment,
-    keep_memory,
+    keep,
+    learn,
     load_config,
-    moving_average,
     new_run_folder,
     read_checkpoint,
-    record,
+    refuse_other_images,
+    refuse_overrides,
+    savers,
+    trained_on,
 )
+from fulldeck.training.tracking.record import Record
+from fulldeck.training.tracking.records import settle
+from fulldeck.training.tracking.watch import Samples
+from fulldeck.training.train import keep_memory, moving_average, quiet_lightning
 
-logger = logging.getLogger(__name__)
+OUTLINE = (0, 200, 0)
+"""The colour of outlines in pictures of samples, RGB."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run is made of: what learns, what it learns from and what judges it, and how many pictures these have."""
+    """What a run is made of.
+
+    Attributes:
+        module: what learns.
+        train: what it learns from.
+        validation: what judges it.
+        images: how many pictures these have.
+        samples: shows a batch.
+        keep_model: puts the model of a run's folder into records; None where it is no file of its own.
+    """
 
     module: L.LightningModule
     train: DataLoader[Any]
     validation: DataLoader[Any]
     images: dict[str, int]
+    samples: Samples
+    keep_model: Callable[[Path, Sequence[Record]], None] | None = None
 
 
 def train_outlines(
@@ -59,27 +78,22 @@ def train_outlines(
     Raises:
         ConfigError: an override names nothing, or there is nothing to resume.
         DataError: the scenes are not there or cannot be used.
+        KeyboardInterrupt: Ctrl-C; whatever epochs were finished can be resumed from.
     """
-    started = time.monotonic()
-    if resume and overrides:
-        msg = f"{resume} goes on as its own config.yaml says; leave out {' '.join(overrides)}, or start a new run"
-        raise ConfigError(msg)
+    if resume:
+        refuse_overrides(resume, overrides)
     config = load_config(resume) if resume else compose_outlines(kind, overrides)
     folder = resume or new_run_folder(Path(config.runs), config.name)
     keep_memory()
-    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")  # torch to Lightning, not to us
+    quiet_lightning()
     L.seed_everything(config.seed, workers=True, verbose=False)
+    settle(config)
     made = parts(config, config.init is None and not resume)
     if config.init and not resume:
         start_from(made.module, Path(config.init), kind)
     hashes = {str(one): content_hash(Path(one)) for one in (*config.scenes, config.validation)}
-    folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, folder / "config.yaml", resolve=True)
-    for name, content in (
-        ("environment.json", environment()),
-        ("data.json", {"hashes": hashes, "images": made.images}),
-    ):
-        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    if resume:
+        refuse_other_images(hashes, trained_on(resume), str(resume))
     watch = sys.stderr.isatty()
     trainer = L.Trainer(
         max_epochs=config.max_epochs,
@@ -88,8 +102,7 @@ def train_outlines(
         precision=config.precision,
         gradient_clip_val=1.0,
         callbacks=[
-            ModelCheckpoint(folder / "checkpoints", "best", monitor="val/loss", enable_version_counter=False),
-            ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False),
+            *savers(folder),
             LearningRateMonitor("epoch"),
             WeightAveraging(multi_avg_fn=moving_average(config.average)),
             *([TQDMProgressBar(leave=True)] if watch else []),
@@ -100,12 +113,29 @@ def train_outlines(
         num_sanity_val_steps=0,
         log_every_n_steps=1,
     )
-    checkpoint = folder / "checkpoints" / "last.ckpt" if resume else None
-    trainer.fit(made.module, made.train, made.validation, ckpt_path=checkpoint)
-    if trainer.interrupted:
-        logger.warning("interrupted; go on with: fulldeck train-%s --resume %s", kind, folder)
-        raise KeyboardInterrupt
-    return record(folder, started)
+    loaders, command = (made.train, made.validation), f"train-{kind}"
+    return keep(
+        trainer,
+        partial(learn, trainer, made.module, *loaders, folder=folder, resume=bool(resume), command=command),
+        folder,
+        config=config,
+        data={"hashes": hashes, "images": made.images},
+        samples=made.samples,
+        keep_model=partial(made.keep_model, folder) if made.keep_model else None,
+    )
+
+
+def outlined(images: Tensor, cards: Sequence[NDArray[np.float32]]) -> NDArray[np.uint8]:
+    """Draw outlines into pictures.
+
+    Args:
+        images: uint8 [N, H, W, 3].
+        cards: for each of them the corners of its cards in pixels, [cards, 4, 2].
+    """
+    drawn = images.cpu().numpy().copy()
+    for picture, corners in zip(drawn, cards, strict=True):
+        cv2.polylines(picture, [np.rint(quad).astype(np.int32) for quad in corners], isClosed=True, color=OUTLINE)
+    return drawn
 
 
 def compose_outlines(kind: str, overrides: list[str]) -> DictConfig:

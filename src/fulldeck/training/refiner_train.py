@@ -1,14 +1,17 @@
 """``fulldeck train-refiner``: from composed scenes to a network that mends the corners of cards that were found."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
-from fulldeck.training.outline_run import Parts, start_from, train_outlines
+from fulldeck.training.outline_run import Parts, outlined, start_from, train_outlines
 from fulldeck.training.refiner_data import OutlineBatches, Outlines
 from fulldeck.training.refiner_module import RefinerModule
-from fulldeck.training.train import Run
+from fulldeck.training.run import Run
 
 
 def train_refiner(overrides: list[str], *, resume: Path | None = None) -> Run:
@@ -32,7 +35,15 @@ def _parts(config: DictConfig, pretrained: bool) -> Parts:
         OutlineBatches(outlines, config.batch_size, config.seed),
         OutlineBatches(watched, config.batch_size),
         {"train": len(outlines), "validation": len(watched)},
+        _samples,
     )
+
+
+def _samples(batch: Sequence[Tensor]) -> tuple[Any, list[str]]:
+    """Show squares that rough corners cut out, and in them the true outline of the card."""
+    squares, truth = batch[0], batch[1].cpu().numpy()
+    corners = [row[None, :8].reshape(-1, 4, 2)[: int(row[8])] * squares.shape[1] for row in truth]
+    return outlined(squares, corners), ["card" if len(quads) else "no card" for quads in corners]
 
 
 def trained_refiner(run: Path) -> tuple[DictConfig, RefinerModule]:

@@ -28,13 +28,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fulldeck.errors import ConfigError
 from fulldeck.training.export import load_run
+from fulldeck.training.run import Run
 from fulldeck.training.run_lock import hold, is_held
 from fulldeck.training.search import Search, overrides, read_search
 from fulldeck.training.settings import quoted
 from fulldeck.training.sweep_report import write_report
 from fulldeck.training.team import team
 from fulldeck.training.tracking.records import KINDS, choose_kind
-from fulldeck.training.train import Run, compose_config, train
+from fulldeck.training.train import compose_config, train
 
 logger = logging.getLogger(__name__)
 

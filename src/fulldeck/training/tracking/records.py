@@ -36,6 +36,17 @@ def choose_kind(kind: str) -> str:
     return kind
 
 
+def settle(config: DictConfig) -> None:
+    """Find out who keeps a run's record, and note it in its configuration.
+
+    Raises:
+        ConfigError: ``logger.kind`` cannot be used here.
+    """
+    if "logger" not in config:  # runs from before there were records have no such setting
+        config.logger = {"kind": "none", "project": None, "parent": None, "group": None, "model": False}
+    config.logger.kind = choose_kind(config.logger.kind)
+
+
 def open_records(config: DictConfig, folder: Path, hashes: dict[str, str], environment: dict[str, Any]) -> list[Record]:
     """Open the records of a run: those that its folder names are gone on with, others are begun.
 

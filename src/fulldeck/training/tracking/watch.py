@@ -8,16 +8,18 @@ the device a step, would cost more than looking.
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L  # noqa: N812 - Lightning's own custom
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
+from numpy.typing import NDArray
 from torch import Tensor
 
-from fulldeck.data.dataset import NO_LABEL
+from fulldeck.data.manifest import write_atomically
 from fulldeck.training.pictures import draw_gradients, draw_samples
 from fulldeck.training.tracking.record import Histogram, Record
 
@@ -27,6 +29,12 @@ SECONDS = 10.0
 SAMPLES = 25
 """Images of a batch that are shown."""
 
+LOGGED = ".logged"
+"""The file in a run's folder that holds the number of the last step whose figures were written."""
+
+Samples = Callable[[Sequence[Tensor]], tuple[NDArray[np.uint8], list[str]]]
+"""Shows a batch, or the beginning of one: pictures uint8 [N, H, W, 3], and what each of them is called."""
+
 EDGES = [power / 4 for power in range(-48, 9)]
 """Of the gradients' histograms, in powers of ten: from 1e-12, where everything smaller is counted too, to 100."""
 
@@ -34,14 +42,19 @@ EDGES = [power / 4 for power in range(-48, 9)]
 class Watch(Callback):
     """Writes loss, learning rate, gradient norm and speed of every step, the gradients' spread of an epoch's first one.
 
-    Shows a batch as the network sees it, augmented, when the training begins and whenever its images grow.
+    Shows a batch as the network sees it, augmented, when the training begins and whenever its images grow. What a
+    resumed run does again, the steps of the epoch that it was stopped in, is not written again.
 
     Args:
         records: where to.
+        samples: shows a batch.
+        folder: the run's.
     """
 
-    def __init__(self, records: Sequence[Record]) -> None:
-        self.records = records
+    def __init__(self, records: Sequence[Record], samples: Samples, folder: Path) -> None:
+        self.records, self.samples = records, samples
+        self.note = folder / LOGGED
+        self.logged = int(self.note.read_text()) if self.note.is_file() else -1
         self.waiting: list[tuple[int, dict[str, float], dict[str, Tensor]]] = []
         self.gradients: dict[int, dict[str, Histogram]] = {}
         self.norm: Tensor | None = None
@@ -52,14 +65,12 @@ class Watch(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: tuple[Tensor, Tensor], batch_idx: int
     ) -> None:
         """Show a batch whose images are larger than those shown last."""
-        side = batch[0].shape[-1]
+        side = batch[0].shape[-2]  # wherever the channels are
         if side > self.shown:
             self.shown = side
-            images = (batch[0][:SAMPLES].float().clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-            labels: tuple[str, ...] = pl_module.labels  # type: ignore[assignment]
+            images, named = self.samples([part[:SAMPLES] for part in batch])
             with tempfile.TemporaryDirectory() as temporary:
                 sheet = Path(temporary) / "samples.png"
-                named = ["no card" if target == NO_LABEL else labels[target] for target in batch[1][:SAMPLES].tolist()]
                 draw_samples(images, named, sheet)
                 self._show("samples", sheet, trainer.global_step)
         self.began = time.monotonic()
@@ -71,8 +82,9 @@ class Watch(Callback):
         if trainer.fit_loop.epoch_loop.batch_idx == 0:
             found = spreads(gradients)
             self.gradients[trainer.current_epoch] = found
-            for record in self.records:
-                record.histograms(found, trainer.global_step)
+            if trainer.global_step > self.logged:
+                for record in self.records:
+                    record.histograms(found, trainer.global_step)
 
     def on_train_batch_end(
         self,
@@ -91,7 +103,8 @@ class Watch(Callback):
         measured: dict[str, Tensor] = {"step/loss": outputs["loss"].detach()}
         if self.norm is not None:
             measured["step/gradient_norm"] = self.norm
-        self.waiting.append((trainer.global_step - 1, known, measured))
+        if (step := trainer.global_step - 1) > self.logged:
+            self.waiting.append((step, known, measured))
         if now - self.wrote >= SECONDS:
             self._write()
 
@@ -116,6 +129,8 @@ class Watch(Callback):
         for record in self.records:
             record.steps(rows)
             record.beat()
+        if rows:
+            write_atomically(self.note, str(rows[-1][0]).encode())
         self.wrote = time.monotonic()
 
     def _show(self, name: str, file: Path, step: int) -> None:
