@@ -350,11 +350,14 @@ def train(
 @main.command("train-locator")
 @click.argument("overrides", nargs=-1)
 @click.option("--resume", type=PATH, default=None, help="A run folder that was interrupted, to go on with.")
-def train_locator(overrides: tuple[str, ...], resume: Path | None) -> None:
+@click.option("--out", type=PATH, default=None, help="The run's folder, new or empty [default: a new one in runs/].")
+def train_locator(overrides: tuple[str, ...], resume: Path | None, out: Path | None) -> None:
     """Train the network that finds cards in photos. OVERRIDES are Hydra's: scenes=[DIR] max_epochs=3."""
     from fulldeck.training.locator_train import train_locator as run_training
 
-    run = run_training(list(overrides), resume=resume)
+    if resume and out:
+        raise click.UsageError("--resume goes on in the run's own folder: leave out --out")
+    run = run_training(list(overrides), resume=resume, out=out)
     found, right = run.metrics["val/recall"], run.metrics["val/precision"]
     click.echo(f"{run.folder}: {found:.2%} of the cards found, {right:.2%} of the answers are cards")
     click.echo(f"{run.kept()}next: fulldeck export-locator {run.folder}")
@@ -363,11 +366,14 @@ def train_locator(overrides: tuple[str, ...], resume: Path | None) -> None:
 @main.command("train-refiner")
 @click.argument("overrides", nargs=-1)
 @click.option("--resume", type=PATH, default=None, help="A run folder that was interrupted, to go on with.")
-def train_refiner(overrides: tuple[str, ...], resume: Path | None) -> None:
+@click.option("--out", type=PATH, default=None, help="The run's folder, new or empty [default: a new one in runs/].")
+def train_refiner(overrides: tuple[str, ...], resume: Path | None, out: Path | None) -> None:
     """Train the network that mends the corners of cards found. OVERRIDES are Hydra's: scenes=[DIR] max_epochs=3."""
     from fulldeck.training.refiner_train import train_refiner as run_training
 
-    run = run_training(list(overrides), resume=resume)
+    if resume and out:
+        raise click.UsageError("--resume goes on in the run's own folder: leave out --out")
+    run = run_training(list(overrides), resume=resume, out=out)
     click.echo(f"{run.folder}: outlines overlap the true ones by {run.metrics['val/overlap']:.3f}")
     click.echo(f"{run.kept()}next: fulldeck export-locator LOCATOR_RUN --refiner {run.folder}")
 

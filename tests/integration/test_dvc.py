@@ -15,22 +15,39 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fulldeck.inference.locate import Locator
+
 pytest.importorskip("dvc")
 pytestmark = pytest.mark.timeout(900)  # a machine that is busy otherwise takes long to start a dozen programs
 
 ROOT = Path(__file__).parents[2]
-PROJECT = ("dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", "src/fulldeck")
+PROJECT = (
+    "dvc.yaml",
+    ".dvcignore",
+    ".gitignore",
+    ".dvc/config",
+    ".dvc/.gitignore",
+    "docs/kaggle-exclude.csv",
+    "src/fulldeck",
+)
 TINY = {
     "fetch": {},
+    "vector-decks": {},
+    "backgrounds": {},
+    "no-card": {"no-card": {"train": 1, "test": 1, "seed": 1}},
     "render": {
-        "drawn": {"decks": 3, "per-card": 1, "seed": 5},
-        "decks": {"decks": 1, "per-card": 1, "seed": 1},
-        "unseen": {"decks": 1, "per-card": 1, "seed": 3},
+        "drawn": {"decks": 3, "seed": 5},
+        "decks-2": {"decks": 1, "seed": 1},
+        "apart": {"decks": 1, "seed": 2, "apart": 1},
+        "vector": {"decks": 1, "seed": 4},
+        "unseen": {"decks": 1, "seed": 3},
     },
     "compose": {
-        "train": {"scenes": 2, "drawn": 1, "split": "train", "side": 320, "seed": 1},
+        "train": {"scenes": 2, "drawn": 1, "split": "train", "side": 320, "cards": [1, 3], "seed": 1},
         "valid": {"scenes": 4, "drawn": 1, "split": "valid", "side": 320, "seed": 2},
     },
+    "compose-all": {},
+    "crops": {"train": {}, "valid": {"split": "valid", "seed": 1}},
     "dataset": "data/drawn",
     "audit": {"no-labels": True},
     "train": {
@@ -38,20 +55,30 @@ TINY = {
         "epochs": 1,
         "seed": 0,
         "overrides": "model=small model.backbone=test_efficientnet data.size=32 data.stored_size=32 "
-        "data.extra=[data/decks] trainer.accelerator=cpu trainer.precision=32-true logger=none",
+        "data.extra=[data/decks-2] data.outliers=[data/no-card] trainer.accelerator=cpu trainer.precision=32-true "
+        "logger=none",
     },
+    "export": "--crops data/cuts/valid",
+    "locator": {
+        "first": "size=96 width=16 batch_size=2 max_epochs=1 accelerator=cpu logger=none",
+        "then": {},
+    },
+    "refiner": "batch_size=2 max_epochs=1 accelerator=cpu logger=none",
+    "export-locator": {"run": "first", "options": {}},
     "compress": {"precision": "float"},
     "evaluate": {"valid": "data/drawn/valid", "unseen": "data/unseen/train"},
 }
 STAGES = {
-    *("render@drawn", "render@decks", "render@unseen", "compose@train", "compose@valid", "crops@train", "crops@valid"),
-    *("audit", "train", "export", "compress", "evaluate@valid", "evaluate@unseen"),
+    *(f"render@{name}" for name in TINY["render"]),
+    *("no-card@no-card", "compose@train", "compose@valid", "crops@train", "crops@valid", "audit", "train", "export"),
+    *("locator", "refiner", "export-locator", "compress", "evaluate@valid", "evaluate@unseen"),
 }
 METRICS = (
-    *("pipeline/run/metrics.json", "pipeline/compressed/model.parity.json"),
-    *("pipeline/valid.json", "pipeline/unseen.json"),
+    *("pipeline/run/metrics.json", "pipeline/locator/first/metrics.json", "pipeline/refiner/metrics.json"),
+    *("pipeline/compressed/model.parity.json", "pipeline/valid.json", "pipeline/unseen.json"),
 )
-SHARED = {"render@unseen": "data/unseen", "export": "pipeline/model"}  # stages and what they make: to push and to pull
+SHARED = ("render@unseen", "export", "export-locator")  # stages to push and to pull
+THEIRS = ("data/unseen", "pipeline/model")  # what they make
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +169,8 @@ def contents(*folders: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_what_the_pipeline_makes(made, run):
-    assert (made / "pipeline/model/model.onnx").is_file()
+    assert {file.suffix for file in (made / "pipeline/model").iterdir()} == {".onnx", ".json"}
+    assert Locator(made / "pipeline/model/locator.onnx", threads=1).refines
     assert json.loads((made / "pipeline/audit/audit.json").read_text())["images"] == {"train": 106, "valid": 53}
     (shown,) = json.loads(run(made, "dvc", "metrics", "show", "--json")).values()
     figures = {name: file["data"] for name, file in shown["data"].items()}
@@ -181,10 +209,10 @@ def test_what_is_pushed_to_a_remote_can_be_pulled_elsewhere(project, run, bucket
     else:
         run(project, "dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
     run(project, "dvc", "push", "--quiet", *SHARED)
-    before = contents(*(project / folder for folder in SHARED.values()))
+    before = contents(*(project / folder for folder in THEIRS))
     assert len(before) > 53
-    for folder in (".dvc/cache", *SHARED.values()):
+    for folder in (".dvc/cache", *THEIRS):
         shutil.rmtree(project / folder)
     run(project, "dvc", "pull", "--quiet", *SHARED)
-    assert contents(*(project / folder for folder in SHARED.values())) == before
+    assert contents(*(project / folder for folder in THEIRS)) == before
     assert json.loads(run(project, "dvc", "status", "--json", *SHARED)) == {}

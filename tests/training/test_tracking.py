@@ -484,6 +484,8 @@ def test_scenes_that_have_changed_are_no_way_to_go_on(scenes, tmp_path):
     own = Path(shutil.copytree(scenes, tmp_path / "scenes"))
     run = train_refiner(words(own, tmp_path / "runs", "max_epochs=1", "logger=none"))
     assert run.records == {}
+    with pytest.raises(ConfigError, match="of another command"):
+        train_again(str(run.folder))
     with next((own / "images").iterdir()).open("ab") as image:
         image.write(b"more")
     with pytest.raises(ConfigError, match="the images have changed"):

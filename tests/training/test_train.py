@@ -287,6 +287,7 @@ def test_a_finished_run_has_nothing_left_to_train(trained, tmp_path):
     again = train([], resume=run)
     assert figures(again) == figures(trained)
     assert rows(run) == rows(trained.folder)
+    assert again.metrics["seconds"] == pytest.approx(trained.metrics["seconds"], rel=0.5)  # those of before count
 
 
 def test_ctrl_c_on_the_command_line_says_how_to_go_on(tiny, tmp_path, monkeypatch, caplog):

@@ -122,6 +122,9 @@ def _read(folder: Path, source: str) -> Recorded:
             raise ConfigError(msg)
     content = {name: json.loads((folder / name).read_text(encoding="utf-8")) for name in FILES[1:]}
     config = DictConfig(OmegaConf.load(folder / "config.yaml"))
+    if "data" not in config:
+        msg = f"{source} is of another command than `fulldeck train`, which alone can make its runs again"
+        raise ConfigError(msg)
     if "logger" in config:
         config.logger.parent = None  # a sweep's trial made again is no trial of that sweep
     return Recorded(config, content["data.json"]["hashes"], content["environment.json"], content["metrics.json"])

@@ -16,16 +16,16 @@ from fulldeck.training.run import Run
 from fulldeck.training.tracking.record import Record
 
 
-def train_locator(overrides: list[str], *, resume: Path | None = None) -> Run:
+def train_locator(overrides: list[str], *, resume: Path | None = None, out: Path | None = None) -> Run:
     """Train the locator as configs/locator.yaml says; with ``resume``, go on with an interrupted run.
 
-    The run folder is laid out as that of ``fulldeck train``.
+    The run folder is laid out as that of ``fulldeck train``, and may be named: ``out``, new or empty.
 
     Raises:
         ConfigError: an override names nothing, or there is nothing to resume.
         DataError: the scenes are not there or cannot be used.
     """
-    return train_outlines("locator", overrides, _parts, resume=resume)
+    return train_outlines("locator", overrides, _parts, resume=resume, out=out)
 
 
 def _parts(config: DictConfig, pretrained: bool) -> Parts:

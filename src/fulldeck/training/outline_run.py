@@ -27,10 +27,10 @@ from fulldeck.training.run import (
     keep,
     learn,
     load_config,
-    new_run_folder,
     read_checkpoint,
     refuse_other_images,
     refuse_overrides,
+    run_folder,
     savers,
     trained_on,
 )
@@ -65,7 +65,12 @@ class Parts:
 
 
 def train_outlines(
-    kind: str, overrides: list[str], parts: Callable[[DictConfig, bool], Parts], *, resume: Path | None
+    kind: str,
+    overrides: list[str],
+    parts: Callable[[DictConfig, bool], Parts],
+    *,
+    resume: Path | None,
+    out: Path | None,
 ) -> Run:
     """Train as configs/KIND.yaml says; with ``resume``, go on with an interrupted run.
 
@@ -74,6 +79,7 @@ def train_outlines(
         overrides: Hydra's.
         parts: makes a configuration's parts; the flag says whether to start from ImageNet weights.
         resume: a run folder.
+        out: the run's folder, new or empty; by default one is named in the configuration's ``runs``.
 
     Raises:
         ConfigError: an override names nothing, or there is nothing to resume.
@@ -83,7 +89,7 @@ def train_outlines(
     if resume:
         refuse_overrides(resume, overrides)
     config = load_config(resume) if resume else compose_outlines(kind, overrides)
-    folder = resume or new_run_folder(Path(config.runs), config.name)
+    folder = resume or run_folder(config, out)
     keep_memory()
     quiet_lightning()
     L.seed_everything(config.seed, workers=True, verbose=False)

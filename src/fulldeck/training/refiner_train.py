@@ -14,16 +14,16 @@ from fulldeck.training.refiner_module import RefinerModule
 from fulldeck.training.run import Run
 
 
-def train_refiner(overrides: list[str], *, resume: Path | None = None) -> Run:
+def train_refiner(overrides: list[str], *, resume: Path | None = None, out: Path | None = None) -> Run:
     """Train the refiner as configs/refiner.yaml says; with ``resume``, go on with an interrupted run.
 
-    The run folder is laid out as that of ``fulldeck train``.
+    The run folder is laid out as that of ``fulldeck train``, and may be named: ``out``, new or empty.
 
     Raises:
         ConfigError: an override names nothing, or there is nothing to resume.
         DataError: the scenes are not there or cannot be used.
     """
-    return train_outlines("refiner", overrides, _parts, resume=resume)
+    return train_outlines("refiner", overrides, _parts, resume=resume, out=out)
 
 
 def _parts(config: DictConfig, pretrained: bool) -> Parts:

@@ -262,6 +262,20 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     return found
 
 
+def run_folder(config: DictConfig, out: Path | None) -> Path:
+    """Say where a new run goes: into the folder that was asked for, or into one of its own in ``runs``.
+
+    Raises:
+        ConfigError: the folder that was asked for holds something.
+    """
+    if out is None:
+        return new_run_folder(Path(config.runs), config.name)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        msg = f"{out} holds something already; name a new folder for the run"
+        raise ConfigError(msg)
+    return out
+
+
 def new_run_folder(runs: Path, name: str) -> Path:
     """Name a folder that is not there yet: the time and the run's name."""
     stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{name}"

@@ -35,10 +35,10 @@ from fulldeck.training.run import (
     keep,
     learn,
     load_config,
-    new_run_folder,
     read_checkpoint,
     refuse_other_images,
     refuse_overrides,
+    run_folder,
     savers,
     trained_on,
 )
@@ -292,20 +292,6 @@ def start_from(module: CardModule, run: Path) -> None:
     except RuntimeError as error:
         msg = f"{checkpoint} holds another network, or other labels, than this configuration"
         raise ConfigError(msg) from error
-
-
-def run_folder(config: DictConfig, out: Path | None) -> Path:
-    """Say where a new run goes: into the folder that was asked for, or into one of its own in ``runs``.
-
-    Raises:
-        ConfigError: the folder that was asked for holds something.
-    """
-    if out is None:
-        return new_run_folder(Path(config.runs), config.name)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        msg = f"{out} holds something already; name a new folder for the run"
-        raise ConfigError(msg)
-    return out
 
 
 def data_module(config: DictConfig) -> DeckDataModule:
