@@ -10,13 +10,10 @@ from typing import Any
 import cv2
 import lightning as L  # noqa: N812 - Lightning's own custom
 import numpy as np
-from hydra import compose, initialize_config_module
-from hydra.errors import HydraException
 from lightning.pytorch.callbacks import LearningRateMonitor, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -34,6 +31,7 @@ from fulldeck.training.run import (
     savers,
     trained_on,
 )
+from fulldeck.training.settings import composed
 from fulldeck.training.tracking.record import Record
 from fulldeck.training.tracking.records import settle
 from fulldeck.training.tracking.watch import Samples
@@ -88,7 +86,7 @@ def train_outlines(
     """
     if resume:
         refuse_overrides(resume, overrides)
-    config = load_config(resume) if resume else compose_outlines(kind, overrides)
+    config = load_config(resume) if resume else composed(kind, overrides)
     folder = resume or run_folder(config, out)
     keep_memory()
     quiet_lightning()
@@ -142,22 +140,6 @@ def outlined(images: Tensor, cards: Sequence[NDArray[np.float32]]) -> NDArray[np
     for picture, corners in zip(drawn, cards, strict=True):
         cv2.polylines(picture, [np.rint(quad).astype(np.int32) for quad in corners], isClosed=True, color=OUTLINE)
     return drawn
-
-
-def compose_outlines(kind: str, overrides: list[str]) -> DictConfig:
-    """Compose KIND.yaml with Hydra overrides.
-
-    Raises:
-        ConfigError: an override does not fit.
-    """
-    try:
-        with initialize_config_module("fulldeck.configs", version_base="1.3"):
-            config = compose(kind, overrides)
-        OmegaConf.resolve(config)
-    except (HydraException, OmegaConfBaseException) as error:
-        msg = f"the configuration does not compose: {' '.join(str(error).split())}"
-        raise ConfigError(msg) from error
-    return config
 
 
 def start_from(module: L.LightningModule, run: Path, kind: str) -> None:

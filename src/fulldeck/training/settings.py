@@ -6,7 +6,10 @@ Names and kinds are read off the configuration without overrides; only ranges ar
 from collections.abc import Callable
 from typing import Any
 
+from hydra import compose, initialize_config_module
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from fulldeck.errors import ConfigError
 
@@ -26,6 +29,22 @@ AT_LEAST = {
 }
 AT_MOST = {"seed": 2**32 - 1, "data.holdout": 1, "model.prune": 0.9, "model.distil_weight": 1}
 _WHOLE = {"data.start_size"}  # null by default, so that its kind cannot be read off
+
+
+def composed(name: str, overrides: list[str]) -> DictConfig:
+    """Compose a configuration of the package, configs/NAME.yaml, with Hydra overrides.
+
+    Raises:
+        ConfigError: an override does not fit.
+    """
+    try:
+        with initialize_config_module("fulldeck.configs", version_base="1.3"):
+            config = compose(name, overrides)
+        OmegaConf.resolve(config)
+    except (HydraException, OmegaConfBaseException) as error:
+        msg = f"the configuration does not compose: {' '.join(str(error).split())}"
+        raise ConfigError(msg) from error
+    return config
 
 
 def check_settings(config: DictConfig, usual: DictConfig) -> None:

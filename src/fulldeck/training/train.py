@@ -12,13 +12,10 @@ from typing import Any
 
 import lightning as L  # noqa: N812 - Lightning's own custom
 import torch
-from hydra import compose, initialize_config_module
-from hydra.errors import HydraException
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
 from fulldeck.data.augment import Strength
@@ -42,7 +39,7 @@ from fulldeck.training.run import (
     savers,
     trained_on,
 )
-from fulldeck.training.settings import check_settings
+from fulldeck.training.settings import check_settings, composed
 from fulldeck.training.teacher import load_teacher
 from fulldeck.training.team import Team, team
 from fulldeck.training.tracking.record import Record
@@ -105,11 +102,8 @@ def fit(
     ours = team()
     folder = resume or Path(ours.remember("folder", lambda: str(run_folder(config, out))))
     if ours.attempt and not resume and (folder / "checkpoints" / "last.ckpt").is_file():
-        resume, config, hashes = (
-            folder,
-            load_config(folder),
-            trained_on(folder),
-        )  # torchrun has started all of them again
+        # torchrun has started all of them again
+        resume, config, hashes = folder, load_config(folder), trained_on(folder)
     keep_memory()
     quiet_lightning()
     L.seed_everything(config.seed, workers=True, verbose=False)
@@ -220,15 +214,7 @@ def compose_config(overrides: list[str]) -> DictConfig:
     Raises:
         ConfigError: an override does not fit.
     """
-    try:
-        with initialize_config_module("fulldeck.configs", version_base="1.3"):
-            config, usual = compose("train", overrides), compose("train")
-        for composed in (config, usual):
-            OmegaConf.resolve(composed)
-    except (HydraException, OmegaConfBaseException) as error:
-        sentence = " ".join(str(error).split())
-        msg = f"the configuration does not compose: {sentence}"
-        raise ConfigError(msg) from error
+    config, usual = composed("train", overrides), composed("train", [])
     check_settings(config, usual)
     return config
 
