@@ -18,7 +18,7 @@ import yaml
 from fulldeck.inference.locate import Locator
 
 pytest.importorskip("dvc")
-pytestmark = pytest.mark.timeout(900)  # a machine that is busy otherwise takes long to start a dozen programs
+pytestmark = pytest.mark.timeout(1500)  # a machine that is busy otherwise takes long to start a dozen programs
 
 ROOT = Path(__file__).parents[2]
 PROJECT = (
