@@ -179,7 +179,7 @@ def test_trained_and_exported_it_finds_as_torch_does(scenes, tmp_path, one_threa
     from click.testing import CliRunner
 
     words = [f"scenes=[{scenes}]", f"validation={scenes}", "size=96", "width=16", "max_epochs=1", "batch_size=4",
-             f"runs={tmp_path}", "name=tiny"]  # fmt: skip
+             f"runs={tmp_path}", "logger=none", "name=tiny"]  # fmt: skip
     result = CliRunner().invoke(main, ["train-locator", *words])
     assert result.exit_code == 0, result.output
     (run,) = tmp_path.iterdir()

@@ -116,6 +116,7 @@ def test_it_begins_with_the_rough_corners(one_thread):
 def test_trained_and_exported_it_refines_as_torch_does(scenes, tmp_path, one_thread):
     cli = CliRunner()
     words = [f"scenes=[{scenes}]", f"validation={scenes}", "max_epochs=1", "batch_size=4", f"runs={tmp_path}"]
+    words.append("logger=none")
     result = cli.invoke(main, ["train-refiner", *words, "name=refiner"])
     assert result.exit_code == 0, result.output
     result = cli.invoke(main, ["train-locator", *words, "name=locator", "size=96", "width=16"])

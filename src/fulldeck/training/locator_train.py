@@ -48,7 +48,7 @@ def _samples(batch: Sequence[Tensor]) -> tuple[Any, list[str]]:
     """Show scenes, and in them the outlines of the cards that are to be found."""
     pictures, cards = batch[0], batch[1].cpu().numpy()
     wanted = [of_one[of_one[:, 11] > 0, 2:10].reshape(-1, 4, 2) for of_one in cards]
-    return outlined(pictures, wanted), [f"{len(corners)} cards" for corners in wanted]
+    return outlined(pictures, wanted), [f"cards: {len(corners)}" for corners in wanted]
 
 
 def _keep_model(run: Path, records: Sequence[Record]) -> None:
