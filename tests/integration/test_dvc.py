@@ -37,8 +37,8 @@ TINY = {
     "no-card": {"no-card": {"train": 1, "test": 1, "seed": 1}},
     "render": {
         "drawn": {"decks": 3, "seed": 5},
-        "decks-2": {"decks": 1, "seed": 1},
-        "apart": {"decks": 1, "seed": 2, "apart": 1},
+        "decks-3": {"decks": 1, "seed": 1},
+        "apart-2": {"decks": 1, "seed": 2, "apart": 1},
         "vector": {"decks": 1, "seed": 4},
         "unseen": {"decks": 1, "seed": 3},
     },
@@ -48,6 +48,7 @@ TINY = {
     },
     "compose-all": {},
     "crops": {"train": {}, "valid": {"split": "valid", "seed": 1}},
+    "hard-negatives": {"no-card": "data/no-card"},
     "dataset": "data/drawn",
     "audit": {"no-labels": True},
     "train": {
@@ -55,7 +56,7 @@ TINY = {
         "epochs": 1,
         "seed": 0,
         "overrides": "model=small model.backbone=test_efficientnet data.size=32 data.stored_size=32 "
-        "data.extra=[data/decks-2] data.outliers=[data/no-card] trainer.accelerator=cpu trainer.precision=32-true "
+        "data.extra=[data/decks-3] data.outliers=[data/no-card] trainer.accelerator=cpu trainer.precision=32-true "
         "logger=none",
     },
     "export": "--crops data/cuts/valid",
@@ -70,7 +71,7 @@ TINY = {
 }
 STAGES = {
     *(f"render@{name}" for name in TINY["render"]),
-    *("no-card@no-card", "compose@train", "compose@valid", "crops@train", "crops@valid", "audit", "train", "export"),
+    *("no-card@no-card", "compose@train", "compose@valid", "crops@train", "crops@valid", "hard-negatives@no-card", "audit", "train", "export"),
     *("locator", "refiner", "export-locator", "compress", "evaluate@valid", "evaluate@unseen"),
 }
 METRICS = (

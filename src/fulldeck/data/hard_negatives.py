@@ -64,6 +64,7 @@ def hard_negatives(source: Path, out: Path, locator: Path) -> HardNegatives:
         raise DataError(msg)
     finder = Locator(locator, threads=1)
     jobs = _pictures(source)
+    (out / "train").mkdir(parents=True, exist_ok=True)  # also where nothing is found
 
     def one(job: tuple[Path, str, list[NDArray[np.float32]]]) -> int:
         path, kind, cards = job
