@@ -382,7 +382,7 @@ def test_runs_where_no_folder_can_be_made(tiny, tmp_path):
 
 
 def test_a_loss_that_is_lost_is_an_error(tiny, tmp_path):
-    assert "lower model.lr" in refused(tiny(tmp_path, "model.lr=1e30", "trainer.average=0"))
+    assert "a lower learning rate" in refused(tiny(tmp_path, "model.lr=1e30", "trainer.average=0"))
 
 
 # The parts
