@@ -64,8 +64,8 @@ TINY = {
         "first": "size=96 width=16 batch_size=2 max_epochs=1 accelerator=cpu logger=none",
         "then": {},
     },
-    "refiner": "batch_size=2 max_epochs=1 accelerator=cpu logger=none",
-    "export-locator": {"run": "first", "options": {}},
+    "refiner": {"first": "batch_size=2 max_epochs=1 accelerator=cpu logger=none", "then": {}},
+    "export-locator": {"run": "first", "refiner": "first", "options": {}},
     "compress": {"precision": "float"},
     "evaluate": {"valid": "data/drawn/valid", "unseen": "data/unseen/train"},
 }
@@ -75,7 +75,7 @@ STAGES = {
     *("locator", "refiner", "export-locator", "compress", "evaluate@valid", "evaluate@unseen"),
 }
 METRICS = (
-    *("pipeline/run/metrics.json", "pipeline/locator/first/metrics.json", "pipeline/refiner/metrics.json"),
+    *("pipeline/run/metrics.json", "pipeline/locator/first/metrics.json", "pipeline/refiner/first/metrics.json"),
     *("pipeline/compressed/model.parity.json", "pipeline/valid.json", "pipeline/unseen.json"),
 )
 SHARED = ("render@unseen", "export", "export-locator")  # stages to push and to pull
