@@ -518,11 +518,14 @@ def evaluate(
     "--crops", type=PATH, multiple=True, help="Cuts of scenes (`data crops`) to calibrate on, too; repeatable."
 )
 @click.option("--half", is_flag=True, help="Store the weights in half precision: half the size; it runs as before.")
-def export(run: Path, out: Path | None, folder: Path | None, crops: tuple[Path, ...], half: bool) -> None:
+@click.option("--average", type=PATH, multiple=True, help="A run whose weights are averaged with RUN's; repeatable.")
+def export(
+    *, run: Path, out: Path | None, folder: Path | None, crops: tuple[Path, ...], half: bool, average: tuple[Path, ...]
+) -> None:
     """Write a run's best checkpoint as one ONNX file, and prove that it answers as torch does."""
     from fulldeck.training.export import export as run_export
 
-    click.echo(run_export(run, out, folder, crops=crops, half=half).summary())
+    click.echo(run_export(run, out, folder, crops=crops, half=half, average=average).summary())
 
 
 @main.command()

@@ -71,7 +71,17 @@ TINY = {
 }
 STAGES = {
     *(f"render@{name}" for name in TINY["render"]),
-    *("no-card@no-card", "compose@train", "compose@valid", "crops@train", "crops@valid", "hard-negatives@no-card", "audit", "train", "export"),
+    *(
+        "no-card@no-card",
+        "compose@train",
+        "compose@valid",
+        "crops@train",
+        "crops@valid",
+        "hard-negatives@no-card",
+        "audit",
+        "train",
+        "export",
+    ),
     *("locator", "refiner", "export-locator", "compress", "evaluate@valid", "evaluate@unseen"),
 }
 METRICS = (

@@ -235,6 +235,32 @@ def test_stored_in_half_precision_it_is_smaller_and_answers_alike(trained, parit
     assert half.version != parity.version
 
 
+def test_weights_of_several_runs_are_averaged(trained, parity, tmp_path):
+    other = copied(trained, tmp_path)
+    checkpoint = torch.load(other / "checkpoints" / "best.ckpt", weights_only=True)
+    state = checkpoint["state_dict"]
+    (last,) = (name for name in state if name.endswith(("classifier.weight", "fc.weight")))
+    own = state[last].clone()
+    state[last] *= 3
+    torch.save(checkpoint, other / "checkpoints" / "best.ckpt")
+    made = export(trained.folder, tmp_path / "average.onnx", average=[other])
+    graph = onnx.load(made.model).graph
+    held = {tuple(tensor.dims): onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    weights = held.get(tuple(own.shape), held.get(tuple(own.T.shape), np.zeros((1, 1))).T)
+    np.testing.assert_allclose(weights, 2 * own, rtol=1e-5)
+    (told,) = metadata(made.model)["config"]["averaged_with"]
+    assert told["name"] == other.name
+    alone = export(trained.folder, tmp_path / "alone.onnx", average=[trained.folder])
+    assert alone.version == parity.version  # a run's average with itself
+
+
+def test_runs_of_another_network_are_not_averaged(trained, tmp_path):
+    other = copied(trained, tmp_path)
+    (other / "data.json").write_text((other / "data.json").read_text().replace('"blue"', '"azure"'))
+    with pytest.raises(ConfigError, match="holds another network, whose weights cannot be averaged with these"):
+        export(trained.folder, tmp_path / "model.onnx", average=[other])
+
+
 def crops(folder, colours):
     """Two colours of the three as cards, and grey noise as what is no card."""
     for label in ("blue", "red"):
