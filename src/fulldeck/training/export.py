@@ -153,6 +153,7 @@ def export(
     graph = to_onnx(answering, data.size)
     if half:
         store_half(graph)
+    recipe: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
     info = ModelInfo(
         name=str(config.model.backbone),
         version=f"{datetime.now(UTC):%Y.%m.%d}-{fingerprint(graph)}",
@@ -165,7 +166,7 @@ def export(
         data_hash=data_hash(data.hashes),
         commit=_read_json(run / "environment.json")["commit"] or "unknown",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        config=OmegaConf.to_container(config) | _averaged_with(average),  # type: ignore[operator]
+        config=recipe | _averaged_with(average),
         metrics=_read_json(run / "metrics.json"),
         reference=_reference([embedding for _, embedding in answers], [pixels for pixels, _ in held_out]),
     )
