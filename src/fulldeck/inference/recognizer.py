@@ -386,8 +386,11 @@ class Recognizer:
                     return cards
                 if len(read) == 1:
                     return [(replace(read[0], **_named(whole)), view)]
-            # The card's top is the picture's right side where the card lies on its side.
-            outline = Found(np.roll(frame, -1, axis=0) if on_its_side else frame, score=1.0, visible=1.0)
+            outline = Found(frame, score=1.0, visible=1.0)
+        # Which way up it lies is the classifier's to say, which is sure of it: its top is above, or on the right.
+        across = np.abs(outline.quad[1] - outline.quad[0])
+        if (across[1] > across[0]) != on_its_side:
+            outline = replace(outline, quad=np.roll(outline.quad, -1, axis=0))
         return [(_placed(whole, outline, photo), view)]
 
     def _searched(self, photo: Photo) -> list[tuple[LocatedCard, View]]:
