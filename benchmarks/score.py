@@ -79,9 +79,11 @@ def main() -> int:
             render(folder, decks=60, per_card=1, seed=0)
         model = str(shutil.copyfile(champion_path(), Path(temporary) / "model.onnx"))
         many = Path(temporary) / "pictures"
-        many.mkdir()
         for number in range(options.times):
-            (many / str(number)).symlink_to(folder.absolute(), target_is_directory=True)
+            for path in image_paths(folder):
+                link = many / str(number) / path
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to((folder / path).absolute())
         paths = [str(many / path) for path in image_paths(many)]
         rates: dict[str, list[float]] = {"fulldeck score": [], "bare processes": []}
         for turn in range(options.rounds):
