@@ -2,14 +2,12 @@
 
 The bare loop is what nobody can avoid: each of two processes, with one thread, reads its half of the files, decodes and
 resizes each, and runs the model on eight at a time. It keeps nothing. `fulldeck score` does the same through Ray Data,
-checks, names, and writes tables. Neither one's start counts: the clock runs from the first picture to the last. Ray
-goes on starting helpers of its own for some seconds after that, on the same cores; so that what counts is what each
-picture of a long job costs, the pictures are taken several times over.
+checks, names, and writes tables. Neither one's start counts: the clock runs from the first picture to the last.
 
 The model is the champion without its locator, which would search doubtful pictures for cards. These are looked at once
 more all the same, turned by a quarter, which the bare loop does not do.
 
-    python benchmarks/score.py [--data FOLDER] [--times N]
+    python benchmarks/score.py [--data FOLDER]
 
 Without the Kaggle images it draws some decks. Exits with 1 if the ratio of the medians is below the limit.
 """
@@ -70,7 +68,6 @@ def main() -> int:
     """Measure, print, and say by the exit code whether the limit holds."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, help=f"pictures [default: {KAGGLE} if it is there, else rendered decks]")
-    parser.add_argument("--times", type=int, default=3, help="so often are the pictures taken")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -78,13 +75,7 @@ def main() -> int:
         if not folder.exists() and not options.data:
             render(folder, decks=60, per_card=1, seed=0)
         model = str(shutil.copyfile(champion_path(), Path(temporary) / "model.onnx"))
-        many = Path(temporary) / "pictures"
-        for number in range(options.times):
-            for path in image_paths(folder):
-                link = many / str(number) / path
-                link.parent.mkdir(parents=True, exist_ok=True)
-                link.symlink_to((folder / path).absolute())
-        paths = [str(many / path) for path in image_paths(many)]
+        paths = [str(folder / path) for path in image_paths(folder)]
         rates: dict[str, list[float]] = {"fulldeck score": [], "bare processes": []}
         for turn in range(options.rounds):
             for name in list(rates)[:: 1 if turn % 2 else -1]:
@@ -92,9 +83,9 @@ def main() -> int:
                     rates[name].append(bare_rate(paths, model))
                 else:
                     out = str(Path(temporary) / f"out-{turn}")
-                    rates[name].append(score(str(many), out, model=model, workers=WORKERS).rate)
+                    rates[name].append(score(str(folder), out, model=model, workers=WORKERS).rate)
     medians = {name: statistics.median(values) for name, values in rates.items()}
-    print(f"{folder}, {options.times} times: {len(paths):,} pictures, {WORKERS} workers")
+    print(f"{folder}: {len(paths):,} pictures, {WORKERS} workers")
     for name, median in medians.items():
         print(f"{name:<18}{median:9.1f} pictures/s")
     ratio = medians["fulldeck score"] / medians["bare processes"]
