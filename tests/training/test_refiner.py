@@ -13,7 +13,8 @@ from fulldeck.inference import image
 from fulldeck.inference.locate import REFINER_MARGIN, REFINER_SIZE, Found, Locator
 from fulldeck.inference.quads import overlap
 from fulldeck.inference.rectify import unit_corners
-from fulldeck.training.refiner_data import A_SCENE, OutlineBatches, Outlines
+from fulldeck.training.locator_data import SceneBatches
+from fulldeck.training.refiner_data import A_SCENE, Outlines
 from fulldeck.training.refiner_module import losses_of
 from fulldeck.training.refiner_network import RefinerNetwork
 from fulldeck.training.refiner_train import train_refiner
@@ -74,7 +75,7 @@ def test_training_errs_anew_each_epoch_and_validation_never(scenes):
 
 
 def test_an_epoch_has_every_scene_once(scenes):
-    loader = OutlineBatches(Outlines([scenes], seed=1), batch_size=4, seed=1)
+    loader = SceneBatches(Outlines([scenes], seed=1), batch_size=4, seed=1)
     assert len(loader) == 3
     cards = sum(int((truth[:, 8] > 0).sum()) for _, truth in loader)
     readable = [

@@ -73,9 +73,7 @@ def cut(scenes: Path, out: Path, *, seed: int = 0, split: str = "train") -> Crop
     Raises:
         DataError: There are no scenes, or ``out`` holds something.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        msg = f"{out} holds something already: name a new folder for the cuts"
-        raise DataError(msg)
+    refuse_full(out)
     truth = read_scenes(scenes)
 
     def one(number: int) -> tuple[int, int]:
@@ -85,7 +83,7 @@ def cut(scenes: Path, out: Path, *, seed: int = 0, split: str = "train") -> Crop
         others = [*_hidden(photo, scene, rng), *_ground(photo, scene, rng), *_crowd(photo, scene)]
         for kind, pictures in (("cards", cards), ("others", others)):
             for i, (name, picture) in enumerate(pictures):
-                _write(out / kind / split / name / f"{number:06d}-{i:02d}.jpg", picture)
+                write_cut(out / kind / split / name / f"{number:06d}-{i:02d}.jpg", picture)
         return len(cards), len(others)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -176,7 +174,15 @@ def _cut(photo: NDArray[np.uint8], quad: NDArray[np.float64]) -> NDArray[np.uint
     return np.asarray(rectify(photo, quad[None].astype(np.float32), SIZE)[0])
 
 
-def _write(path: Path, picture: NDArray[np.uint8]) -> None:
+def refuse_full(out: Path) -> None:
+    """Raise DataError if a folder for cuts holds something."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        msg = f"{out} holds something already: name a new folder for the cuts"
+        raise DataError(msg)
+
+
+def write_cut(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write a cut, uint8 [H, W, 3] RGB, as a JPEG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
     path.write_bytes(data.tobytes())

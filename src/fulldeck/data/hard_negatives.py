@@ -12,14 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from rich.console import Console
 from rich.progress import track
 
 from fulldeck.data.compose import read_scenes
-from fulldeck.data.crops import SIZE
-from fulldeck.data.manifest import image_paths, write_atomically
+from fulldeck.data.crops import SIZE, refuse_full, write_cut
+from fulldeck.data.manifest import image_paths
 from fulldeck.errors import DataError
 from fulldeck.inference import image
 from fulldeck.inference.locate import Locator
@@ -59,9 +58,7 @@ def hard_negatives(source: Path, out: Path, locator: Path) -> HardNegatives:
         DataError: There are no pictures, or ``out`` holds something.
         ModelError: The locator cannot be used.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        msg = f"{out} holds something already: name a new folder for the cuts"
-        raise DataError(msg)
+    refuse_full(out)
     finder = Locator(locator, threads=1)
     jobs = _pictures(source)
     (out / "train").mkdir(parents=True, exist_ok=True)  # also where nothing is found
@@ -72,10 +69,7 @@ def hard_negatives(source: Path, out: Path, locator: Path) -> HardNegatives:
         quads = [one.quad for one in finder.find(photo)]
         clear = [quad for quad in quads if all(overlap(quad, card) < CLEAR for card in cards)]
         for number, cut in enumerate(rectify(photo, np.array(clear, np.float32).reshape(-1, 4, 2), SIZE)):
-            target = out / "train" / kind / f"{path.stem}-{number:02d}.jpg"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _, data = cv2.imencode(".jpg", cv2.cvtColor(cut, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
-            write_atomically(target, data.tobytes())
+            write_cut(out / "train" / kind / f"{path.stem}-{number:02d}.jpg", cut)
         return len(clear)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

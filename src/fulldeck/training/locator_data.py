@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -112,21 +112,33 @@ def _change(side: int, size: tuple[int, int], rng: np.random.Generator) -> NDArr
     return np.concatenate([linear, shift[:, None]], 1)
 
 
+class Anew(Protocol):
+    """Pictures that change at random from epoch to epoch."""
+
+    epoch: int
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, positions: Sequence[int], /) -> tuple[Tensor, Tensor]:
+        """A batch."""
+
+
 class SceneBatches(DataLoader[tuple[Tensor, Tensor]]):
     """A loader of whole batches; each epoch changes the pictures anew.
 
     Args:
         scenes: what to load.
-        batch_size: pictures a batch.
+        batch_size: scenes a batch.
         seed: of the order; None for the given order.
     """
 
-    def __init__(self, scenes: Scenes, batch_size: int, seed: int | None = None) -> None:
-        super().__init__(scenes, batch_size=None, sampler=_Order(scenes, batch_size, seed))
+    def __init__(self, scenes: Anew, batch_size: int, seed: int | None = None) -> None:
+        super().__init__(scenes, batch_size=None, sampler=_Order(scenes, batch_size, seed))  # type: ignore[arg-type]
 
 
 class _Order(Batches):
-    def __init__(self, scenes: Scenes, batch_size: int, seed: int | None) -> None:
+    def __init__(self, scenes: Anew, batch_size: int, seed: int | None) -> None:
         super().__init__(np.arange(len(scenes)), batch_size, seed)
         self.scenes = scenes
 

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from fulldeck.data.compose import read_scenes
-from fulldeck.data.dataset import Batches
 from fulldeck.errors import DataError
 from fulldeck.inference import image
 from fulldeck.inference.locate import REFINER_MARGIN, REFINER_SIZE
@@ -80,29 +79,6 @@ class Outlines(Dataset[tuple[Tensor, Tensor]]):
             np.array([*_inside(quad, true).ravel(), 1], np.float32) for quad, true in zip(rough, corners, strict=True)
         ]
         return list(zip(squares, [*rows, np.zeros(9, np.float32)][: len(squares)], strict=True))
-
-
-class OutlineBatches(DataLoader[tuple[Tensor, Tensor]]):
-    """A loader of the cards of so many scenes at a time; each epoch errs anew.
-
-    Args:
-        outlines: what to load.
-        batch_size: scenes a batch.
-        seed: of the order; None for the given order.
-    """
-
-    def __init__(self, outlines: Outlines, batch_size: int, seed: int | None = None) -> None:
-        super().__init__(outlines, batch_size=None, sampler=_Order(outlines, batch_size, seed))
-
-
-class _Order(Batches):
-    def __init__(self, outlines: Outlines, batch_size: int, seed: int | None) -> None:
-        super().__init__(np.arange(len(outlines)), batch_size, seed)
-        self.outlines = outlines
-
-    def set_epoch(self, epoch: int) -> None:
-        super().set_epoch(epoch)
-        self.outlines.epoch = epoch
 
 
 def _wanted(card: dict[str, Any]) -> bool:

@@ -8,8 +8,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from fulldeck.training.locator_data import SceneBatches
 from fulldeck.training.outline_run import Parts, outlined, start_from, train_outlines
-from fulldeck.training.refiner_data import OutlineBatches, Outlines
+from fulldeck.training.refiner_data import Outlines
 from fulldeck.training.refiner_module import RefinerModule
 from fulldeck.training.run import Run
 
@@ -32,8 +33,8 @@ def _parts(config: DictConfig, pretrained: bool) -> Parts:
     module = RefinerModule(lr=config.lr, weight_decay=config.weight_decay, warmup=config.warmup, pretrained=pretrained)
     return Parts(
         module,
-        OutlineBatches(outlines, config.batch_size, config.seed),
-        OutlineBatches(watched, config.batch_size),
+        SceneBatches(outlines, config.batch_size, config.seed),
+        SceneBatches(watched, config.batch_size),
         {"train": len(outlines), "validation": len(watched)},
         _samples,
     )
