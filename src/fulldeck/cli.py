@@ -340,11 +340,15 @@ def train(
     else:
         from fulldeck.training.train import train as run_training
 
-        if resume and out:
-            raise click.UsageError("--resume goes on in the run's own folder: leave out --out")
+        _in_one_folder(resume, out)
         summary = run_training(list(overrides), resume=resume, profile=profile, out=out).summary()
     if team().first:
         click.echo(summary)
+
+
+def _in_one_folder(resume: Path | None, out: Path | None) -> None:
+    if resume and out:
+        raise click.UsageError("--resume goes on in the run's own folder: leave out --out")
 
 
 @main.command("train-locator")
@@ -355,8 +359,7 @@ def train_locator(overrides: tuple[str, ...], resume: Path | None, out: Path | N
     """Train the network that finds cards in photos. OVERRIDES are Hydra's: scenes=[DIR] max_epochs=3."""
     from fulldeck.training.locator_train import train_locator as run_training
 
-    if resume and out:
-        raise click.UsageError("--resume goes on in the run's own folder: leave out --out")
+    _in_one_folder(resume, out)
     run = run_training(list(overrides), resume=resume, out=out)
     found, right = run.metrics["val/recall"], run.metrics["val/precision"]
     click.echo(f"{run.folder}: {found:.2%} of the cards found, {right:.2%} of the answers are cards")
@@ -371,8 +374,7 @@ def train_refiner(overrides: tuple[str, ...], resume: Path | None, out: Path | N
     """Train the network that mends the corners of cards found. OVERRIDES are Hydra's: scenes=[DIR] max_epochs=3."""
     from fulldeck.training.refiner_train import train_refiner as run_training
 
-    if resume and out:
-        raise click.UsageError("--resume goes on in the run's own folder: leave out --out")
+    _in_one_folder(resume, out)
     run = run_training(list(overrides), resume=resume, out=out)
     click.echo(f"{run.folder}: outlines overlap the true ones by {run.metrics['val/overlap']:.3f}")
     click.echo(f"{run.kept()}next: fulldeck export-locator LOCATOR_RUN --refiner {run.folder}")

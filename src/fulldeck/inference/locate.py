@@ -27,7 +27,6 @@ CORNERS = "corners"
 VISIBLE = "visible"
 CARDS = "cards"
 REFINED = "refined"
-CARD = "card"
 
 MULTIPLE = 32
 """The sides of the network's input are multiples of this, in pixels."""

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from fulldeck.data.manifest import data_hash
 from fulldeck.errors import ModelError
-from fulldeck.inference.locate import CARD, CARDS, CORNERS, REFINED, REFINER_SIZE, SCORE, VISIBLE, Locator
+from fulldeck.inference.locate import CARDS, CORNERS, REFINED, REFINER_SIZE, SCORE, VISIBLE, Locator
 from fulldeck.inference.model_file import INPUT, LocatorInfo
 from fulldeck.training.export import OPSET, fingerprint, store_half, write_model
 from fulldeck.training.locator_data import Scenes
@@ -68,8 +68,8 @@ class _Answering(nn.Module):
         found = (torch.sigmoid(score), corners, torch.sigmoid(visible))
         if self.refiner is None or cards is None:
             return found
-        refined, card = self.refiner(cards.permute(0, 3, 1, 2).float() / 255.0)
-        return (*found, refined, torch.sigmoid(card))
+        refined, _ = self.refiner(cards.permute(0, 3, 1, 2).float() / 255.0)
+        return (*found, refined)
 
 
 def export_locator(
@@ -149,7 +149,7 @@ def _to_onnx(answering: _Answering) -> onnx.ModelProto:
     if refines:
         examples.append(torch.zeros(2, REFINER_SIZE, REFINER_SIZE, 3, dtype=torch.uint8))
         inputs[CARDS] = ("cards",)
-        outputs |= {REFINED: ("cards",), CARD: ("cards",)}
+        outputs[REFINED] = ("cards",)
     with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter's remarks about itself
         traced, folded = Path(temporary) / "traced.onnx", Path(temporary) / "folded.onnx"
