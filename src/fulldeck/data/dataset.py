@@ -12,7 +12,9 @@ from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import cv2
 import lightning as L  # noqa: N812 - Lightning's own custom
 import numpy as np
 import torch
@@ -39,6 +41,9 @@ NO_LABEL = -1
 
 ALONE = (0, 1)
 """The part of a batch that a process takes which trains alone: the first of one, so all of it."""
+
+
+_FEW = 64  # images a batch, where some will do
 
 
 @dataclass(frozen=True)
@@ -221,6 +226,14 @@ class Batches(Sampler[list[int]]):
             yield order[i * self.batch_size : (i + 1) * self.batch_size][self.first :: self.step].tolist()
 
 
+def fetching(workers: int) -> dict[str, Any]:
+    """Return a loader's options for a number of processes that fetch batches ahead; 0 for none."""
+    if not workers:
+        return {}
+    cv2.setNumThreads(1)  # the processes are forked, and would wait for threads of OpenCV that were not
+    return {"num_workers": workers, "prefetch_factor": 3, "pin_memory": torch.cuda.is_available()}
+
+
 def hold_out(targets: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split positions into (train, held out), the same share of every class, at least one of each held out.
 
@@ -261,6 +274,7 @@ class DeckDataModule(L.LightningDataModule):
         seed: of the held-out choice and of the order.
         cache: the folder for decoded images.
         exclude: a list of images of ``folder`` to leave out, as ``fulldeck data audit --exclude-out`` writes it.
+        workers: processes that fetch training batches ahead, for a device that would wait for them; 0 for none.
 
     Attributes:
         part: which process of how many feeds from here; set before the loaders are made.
@@ -282,6 +296,7 @@ class DeckDataModule(L.LightningDataModule):
         seed: int = 0,
         cache: Path = Path("data/cache"),
         exclude: Path | None = None,
+        workers: int = 0,
     ) -> None:
         super().__init__()
         self.folder = folder
@@ -297,6 +312,7 @@ class DeckDataModule(L.LightningDataModule):
         self.seed = seed
         self.cache = cache
         self.exclude = exclude
+        self.workers = workers
         self.part = ALONE
         self.labels: tuple[str, ...] = ()
         self.hashes: dict[str, str] = {}
@@ -352,9 +368,10 @@ class DeckDataModule(L.LightningDataModule):
         return without(cache, names) if names else cache
 
     def some_images(self, batches: int = 8) -> Iterator[Tensor]:
-        """Give some batches of training images as they are, float32 [B, 3, S, S] in 0..1."""
+        """Give some small batches of training images as they are, float32 [B, 3, S, S] in 0..1."""
         images, positions = self._sets["train"]
-        for batch in itertools.islice(Batches(positions, self.batch_size, self.seed), batches):
+        few = min(self.batch_size, _FEW)
+        for batch in itertools.islice(Batches(positions, few, self.seed), batches):
             yield to_float(images[batch][0])
 
     def counts(self) -> dict[str, int]:
@@ -364,7 +381,10 @@ class DeckDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         """Feed this process's part of shuffled batches."""
         images, positions = self._sets["train"]
-        return DataLoader(images, batch_size=None, sampler=Batches(positions, self.batch_size, self.seed, self.part))
+        batches = Batches(positions, self.batch_size, self.seed, self.part)
+        if self.trainer is not None:
+            batches.set_epoch(self.trainer.current_epoch)  # of a resumed run, whose workers begin before Lightning says
+        return DataLoader(images, batch_size=None, sampler=batches, **fetching(self.workers))
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         """Feed this process's part of the held-out images, in order."""

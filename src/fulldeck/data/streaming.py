@@ -26,7 +26,7 @@ from webdataset.tariterators import group_by_keys
 
 from fulldeck.data.ahead import ahead
 from fulldeck.data.augment import to_float
-from fulldeck.data.dataset import NO_LABEL, DeckDataModule, Images, open_cache
+from fulldeck.data.dataset import NO_LABEL, DeckDataModule, Images, fetching, open_cache
 from fulldeck.data.shards import Shard, ShardIndex, read_index, read_shard
 from fulldeck.data.storage import Storage
 from fulldeck.errors import DataError, ImageError
@@ -234,7 +234,8 @@ class StreamedDataModule(DeckDataModule):
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         """Feed this epoch's shuffled batches."""
-        return DataLoader(self._stream(self.trainer.current_epoch if self.trainer else 0), batch_size=None)
+        stream = self._stream(self.trainer.current_epoch if self.trainer else 0)
+        return DataLoader(stream, batch_size=None, **fetching(self.workers))
 
     def _stream(self, epoch: int) -> ShardStream:
         index = self._read()

@@ -57,13 +57,10 @@ def start_from_model(module: CardModule, file: Path, images: Iterable[Tensor]) -
                 if pending is None or pending.shape != part.bias.shape:
                     msg = f"init={file} holds another network than {info.name}: no bias was found before {name}"
                     raise ConfigError(msg)
-                part.running_mean.zero_()  # type: ignore[union-attr]
-                part.running_var.fill_(1.0)  # type: ignore[union-attr]
-                part.weight.fill_((1.0 + part.eps) ** 0.5)
-                part.bias.copy_(pending)
+                hand_on(part, pending)
                 norms.append(part)
                 pending = None
-    _measure(module, norms, images)
+    measure(module, norms, images)
 
 
 def _copy(parameter: Tensor, tensors: dict[str, Tensor], name: str, file: Path) -> None:
@@ -75,8 +72,23 @@ def _copy(parameter: Tensor, tensors: dict[str, Tensor], name: str, file: Path) 
 
 
 @torch.no_grad()
-def _measure(module: CardModule, norms: list[nn.BatchNorm2d], images: Iterable[Tensor]) -> None:
-    """Give each normalisation the mean and variance of what it is given, and what undoes them."""
+def hand_on(norm: nn.BatchNorm2d, bias: Tensor) -> None:
+    """Let a normalisation add a bias, and else pass on what it is given."""
+    norm.running_mean.zero_()  # type: ignore[union-attr]
+    norm.running_var.fill_(1.0)  # type: ignore[union-attr]
+    norm.weight.fill_((1.0 + norm.eps) ** 0.5)
+    norm.bias.copy_(bias)
+
+
+@torch.no_grad()
+def measure(module: nn.Module, norms: list[nn.BatchNorm2d], images: Iterable[Tensor]) -> None:
+    """Give each normalisation the mean and variance of what it is given, and what undoes them.
+
+    Args:
+        module: a network.
+        norms: those of its normalisations that so far hand on what they are given.
+        images: batches for the network, float [N, 3, H, W].
+    """
     sums: dict[nn.BatchNorm2d, list[Tensor]] = {norm: [] for norm in norms}
 
     def note(norm: Any, given: tuple[Tensor, ...]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fulldeck.data.compose import read_scenes
-from fulldeck.data.dataset import Batches
+from fulldeck.data.dataset import Batches, fetching
 from fulldeck.errors import DataError
 from fulldeck.inference import image
 from fulldeck.training.locator_network import STRIDE
@@ -131,10 +131,16 @@ class SceneBatches(DataLoader[tuple[Tensor, Tensor]]):
         scenes: what to load.
         batch_size: scenes a batch.
         seed: of the order; None for the given order.
+        workers: processes that fetch batches ahead, for a device that would wait for them; 0 for none.
+        epoch: the first one, of a resumed run, whose workers begin before Lightning says which it is.
     """
 
-    def __init__(self, scenes: Anew, batch_size: int, seed: int | None = None) -> None:
-        super().__init__(scenes, batch_size=None, sampler=_Order(scenes, batch_size, seed))  # type: ignore[arg-type]
+    def __init__(
+        self, scenes: Anew, batch_size: int, seed: int | None = None, *, workers: int = 0, epoch: int = 0
+    ) -> None:
+        order = _Order(scenes, batch_size, seed)
+        order.set_epoch(epoch)
+        super().__init__(scenes, batch_size=None, sampler=order, **fetching(workers))  # type: ignore[arg-type]
 
 
 class _Order(Batches):

@@ -28,16 +28,17 @@ def train_locator(overrides: list[str], *, resume: Path | None = None, out: Path
     return train_outlines("locator", overrides, _parts, resume=resume, out=out)
 
 
-def _parts(config: DictConfig, pretrained: bool) -> Parts:
+def _parts(config: DictConfig, pretrained: bool, epoch: int) -> Parts:
     scenes = Scenes([Path(folder) for folder in config.scenes], config.size, config.seed)
     watched = Scenes([Path(config.validation)], config.size, None)
+    workers = config.get("workers", 0)  # runs from before there were workers have no such setting
     module = LocatorModule(
         width=config.width, lr=config.lr, weight_decay=config.weight_decay, warmup=config.warmup, pretrained=pretrained
     )
     return Parts(
         module,
-        SceneBatches(scenes, config.batch_size, config.seed),
-        SceneBatches(watched, config.batch_size),
+        SceneBatches(scenes, config.batch_size, config.seed, workers=workers, epoch=epoch),
+        SceneBatches(watched, config.batch_size, workers=workers),
         {"train": len(scenes), "validation": len(watched)},
         _samples,
         _keep_model,

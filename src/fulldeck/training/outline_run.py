@@ -1,5 +1,6 @@
 """What the trainings of the corner-finding and the corner-refining network share: a run, from config to record."""
 
+import itertools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from torch.utils.data import DataLoader
 
 from fulldeck.data.manifest import content_hash
 from fulldeck.errors import ConfigError
+from fulldeck.inference.model_file import champion_path, locator_beside
+from fulldeck.training.from_locator import start_from_locator
 from fulldeck.training.run import (
     Run,
     keep,
@@ -36,6 +39,9 @@ from fulldeck.training.tracking.record import Record
 from fulldeck.training.tracking.records import settle
 from fulldeck.training.tracking.watch import Samples
 from fulldeck.training.train import keep_memory, moving_average, quiet_lightning
+
+_MEASURED = 8
+"""Batches that statistics are measured on."""
 
 OUTLINE = (0, 200, 0)
 """The colour of outlines in pictures of samples, RGB."""
@@ -65,7 +71,7 @@ class Parts:
 def train_outlines(
     kind: str,
     overrides: list[str],
-    parts: Callable[[DictConfig, bool], Parts],
+    parts: Callable[[DictConfig, bool, int], Parts],
     *,
     resume: Path | None,
     out: Path | None,
@@ -75,7 +81,8 @@ def train_outlines(
     Args:
         kind: "locator" or "refiner".
         overrides: Hydra's.
-        parts: makes a configuration's parts; the flag says whether to start from ImageNet weights.
+        parts: makes a configuration's parts; the flag says whether to start from ImageNet weights, the number which
+            epoch comes first.
         resume: a run folder.
         out: the run's folder, new or empty; by default one is named in the configuration's ``runs``.
 
@@ -92,9 +99,10 @@ def train_outlines(
     quiet_lightning()
     L.seed_everything(config.seed, workers=True, verbose=False)
     settle(config)
-    made = parts(config, config.init is None and not resume)
+    begun = read_checkpoint(folder / "checkpoints" / "last.ckpt")["epoch"] + 1 if resume else 0
+    made = parts(config, config.init is None and not resume, begun)
     if config.init and not resume:
-        start_from(made.module, Path(config.init), kind)
+        _begin_with(made, locator_beside(champion_path()) if config.init == "champion" else Path(config.init), kind)
     hashes = {str(one): content_hash(Path(one)) for one in (*config.scenes, config.validation)}
     if resume:
         refuse_other_images(hashes, trained_on(resume), str(resume))
@@ -140,6 +148,21 @@ def outlined(images: Tensor, cards: Sequence[NDArray[np.float32]]) -> NDArray[np
     for picture, corners in zip(drawn, cards, strict=True):
         cv2.polylines(picture, [np.rint(quad).astype(np.int32) for quad in corners], isClosed=True, color=OUTLINE)
     return drawn
+
+
+def _begin_with(parts: Parts, start: Path, kind: str) -> None:
+    """Load the weights of a run's folder or of a locator file.
+
+    Raises:
+        ConfigError: there are none, or they are of another network.
+        ModelError: the file cannot be used.
+    """
+    if start.suffix != ".onnx":
+        start_from(parts.module, start, kind)
+        return
+    network: Any = parts.module.network
+    some = (batch[0].permute(0, 3, 1, 2).float() / 255 for batch in itertools.islice(parts.train, _MEASURED))
+    start_from_locator(network, "refiner" if kind == "refiner" else "network", start, some)
 
 
 def start_from(module: L.LightningModule, run: Path, kind: str) -> None:

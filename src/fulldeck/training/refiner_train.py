@@ -27,14 +27,15 @@ def train_refiner(overrides: list[str], *, resume: Path | None = None, out: Path
     return train_outlines("refiner", overrides, _parts, resume=resume, out=out)
 
 
-def _parts(config: DictConfig, pretrained: bool) -> Parts:
+def _parts(config: DictConfig, pretrained: bool, epoch: int) -> Parts:
     outlines = Outlines([Path(folder) for folder in config.scenes], config.seed)
     watched = Outlines([Path(config.validation)], None)
+    workers = config.get("workers", 0)  # runs from before there were workers have no such setting
     module = RefinerModule(lr=config.lr, weight_decay=config.weight_decay, warmup=config.warmup, pretrained=pretrained)
     return Parts(
         module,
-        SceneBatches(outlines, config.batch_size, config.seed),
-        SceneBatches(watched, config.batch_size),
+        SceneBatches(outlines, config.batch_size, config.seed, workers=workers, epoch=epoch),
+        SceneBatches(watched, config.batch_size, workers=workers),
         {"train": len(outlines), "validation": len(watched)},
         _samples,
     )

@@ -19,6 +19,7 @@ AT_LEAST = {
     "data.start_size": 1,
     "data.stored_size": 1,
     "data.batch_size": 1,
+    "data.workers": 0,
     "data.holdout": 0,
     "model.prune": 0,
     "model.freeze": 0,
