@@ -29,14 +29,15 @@ def scenes(tmp_path_factory):
 
 def test_an_item_is_squares_cut_out_by_rough_corners_and_the_true_ones(scenes):
     pixels, truth = Outlines([scenes], seed=1)[list(range(12))]
-    assert pixels.shape == (len(truth), REFINER_SIZE, REFINER_SIZE, 3)
+    assert pixels.shape == (12 * A_SCENE, REFINER_SIZE, REFINER_SIZE, 3)
+    assert truth.shape == (12 * A_SCENE, 9)
     assert pixels.dtype == torch.uint8
     there = truth[:, 8] > 0
-    assert 5 <= there.sum() <= 12 * A_SCENE
+    assert 12 * (A_SCENE - 1) <= there.sum() < 12 * A_SCENE  # every scene has a card, and about half an empty place
     assert (truth[~there] == 0).all()
     rough = unit_corners(REFINER_MARGIN)
     overlaps = [overlap(row[:8].numpy().reshape(4, 2), rough) for row in truth[there]]
-    assert 0.3 < min(overlaps) < max(overlaps) < 0.999
+    assert 0.2 < min(overlaps) < max(overlaps) < 0.999
     assert 0.6 < np.mean(overlaps) < 0.95
 
 
@@ -56,7 +57,7 @@ def test_the_true_corners_are_where_the_card_is(tmp_path):
     outlines = Outlines([folder], seed=2)
     for epoch in range(8):
         outlines.epoch = epoch
-        pixels, truth = outlines[[0]]
+        pixels, truth = (part[1:] for part in outlines[[0]])  # the first square may have no card in it
         mask = np.zeros((REFINER_SIZE, REFINER_SIZE), np.uint8)
         cv2.fillConvexPoly(mask, (truth[0, :8].reshape(4, 2).numpy() * REFINER_SIZE).round().astype(np.int32), 1)
         white = pixels[0].numpy().mean(2) > 128
@@ -77,15 +78,14 @@ def test_training_errs_anew_each_epoch_and_validation_never(scenes):
 def test_an_epoch_has_every_scene_once(scenes):
     loader = SceneBatches(Outlines([scenes], seed=1), batch_size=4, seed=1)
     assert len(loader) == 3
-    cards = sum(int((truth[:, 8] > 0).sum()) for _, truth in loader)
-    readable = [
-        card
-        for scene in read_scenes(scenes)
-        for card in scene["cards"]
-        if (card["index_visible"] or card["visible"] >= 0.5) and np.ptp(card["corners"], axis=0).min() > 30
-    ]
-    tiny = sum(len(scene["cards"]) for scene in read_scenes(scenes)) - len(readable)
-    assert 5 < len(readable) <= cards <= len(readable) + tiny
+    assert sorted(position for batch in loader.sampler for position in batch) == list(range(12))
+
+
+def test_where_no_card_shows_no_square_has_one(tmp_path):
+    for name, cards in (("empty", (0, 0)), ("one", (1, 1))):
+        compose(tmp_path / name, scenes=2, seed=1, drawn=1, side=160, cards=cards)
+    _, truth = Outlines([tmp_path / "empty", tmp_path / "one"], seed=1)[[0, 1]]
+    assert (truth == 0).all()
 
 
 def test_scenes_without_cards_teach_nothing(tmp_path):

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, RuntimeException
 
 from fulldeck.errors import ModelError
 from fulldeck.inference.cores import available_cores
@@ -93,6 +94,9 @@ class Locator:
             raise ModelError(
                 f"{path}: its size {self.info.size} is no multiple of {MULTIPLE}; export the locator again"
             )
+        self._fewest = 0
+        if self.refines and not self._takes_nothing():
+            self._fewest = 1
 
     def find(self, photo: NDArray[np.uint8], threshold: float | None = None) -> list[Found]:
         """Find the cards in a photo.
@@ -151,13 +155,22 @@ class Locator:
         return mended
 
     def outputs(self, names: list[str], given: dict[str, NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """Return outputs of the graph for some of its inputs; of the others it is given an empty batch."""
-        nothing = {INPUT: (0, MULTIPLE, MULTIPLE, 3)}
+        """Return outputs of the graph for some of its inputs; of the others it is given as little as it takes."""
+        least = {INPUT: (self._fewest, MULTIPLE, MULTIPLE, 3)}
         if self.refines:
-            nothing[CARDS] = (0, REFINER_SIZE, REFINER_SIZE, 3)
-        empty = {name: np.empty(shape, np.uint8) for name, shape in nothing.items() if name not in given}
+            least[CARDS] = (self._fewest, REFINER_SIZE, REFINER_SIZE, 3)
+        empty = {name: np.zeros(shape, np.uint8) for name, shape in least.items() if name not in given}
         outputs: list[NDArray[np.float32]] = self._session.run(names, given | empty)
         return outputs
+
+    def _takes_nothing(self) -> bool:
+        """Whether the session takes empty batches: that of ONNX Runtime 1.30 does not on some processors."""
+        try:
+            self.outputs([SCORE], {INPUT: np.zeros((1, MULTIPLE, MULTIPLE, 3), np.uint8)})
+            self.outputs([REFINED], {CARDS: np.zeros((1, REFINER_SIZE, REFINER_SIZE, 3), np.uint8)})
+        except (Fail, RuntimeException):
+            return False
+        return True
 
     def _run(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         outputs = self.outputs([SCORE, CORNERS, VISIBLE], {INPUT: batch})

@@ -20,7 +20,8 @@ from fulldeck.inference.rectify import rectify, unit_corners
 from fulldeck.training.locator_data import READABLE
 
 A_SCENE = 4
-"""Cards a scene, of one visit."""
+"""Squares a scene, of one visit: its cards, one of them more than once where there are fewer, and at times a place
+without one. Batches of one size each need one plan from a GPU's libraries, which takes them seconds to make."""
 
 _LEAST = 20.0  # pixels: a card whose mean side is shorter cannot be read by anyone
 _STILL_IT = 0.35  # intersection over union from which on rough corners are of this card
@@ -32,8 +33,8 @@ _SEED = 77_003  # of validation, whose errors are the same every time
 class Outlines(Dataset[tuple[Tensor, Tensor]]):
     """Rough outlines of cards in composed scenes, fetched a batch of scenes at a time.
 
-    An item's index is a list of scenes; the item is (uint8 [B, 96, 96, 3] RGB, the squares that wrong corners cut out;
-    float32 [B, 9], the true corners x, y four times as parts of the square's side, and 1 for a readable card, 0 for a
+    An item's index is a list of scenes; the item is (uint8 [4 B, 96, 96, 3] RGB, squares that wrong corners cut out;
+    float32 [4 B, 9], the true corners x, y four times as parts of the square's side, and 1 for a readable card, 0 for a
     place without one, whose corners are nought).
 
     Args:
@@ -53,32 +54,28 @@ class Outlines(Dataset[tuple[Tensor, Tensor]]):
         return len(self.scenes)
 
     def __getitem__(self, positions: Sequence[int]) -> tuple[Tensor, Tensor]:
-        found = [one for position in positions for one in self._scene(int(position))]
-        squares = [square for square, _ in found]
-        truth = [row for _, row in found]
-        return (
-            torch.from_numpy(np.array(squares, np.uint8).reshape(-1, REFINER_SIZE, REFINER_SIZE, 3)),
-            torch.from_numpy(np.array(truth, np.float32).reshape(-1, 9)),
-        )
+        squares = np.empty((len(positions), A_SCENE, REFINER_SIZE, REFINER_SIZE, 3), np.uint8)
+        truth = np.zeros((len(positions), A_SCENE, 9), np.float32)
+        for i, position in enumerate(positions):
+            self._scene(int(position), squares[i], truth[i])
+        return torch.from_numpy(squares).flatten(0, 1), torch.from_numpy(truth).flatten(0, 1)
 
-    def _scene(self, position: int) -> list[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+    def _scene(self, position: int, squares: NDArray[np.uint8], truth: NDArray[np.float32]) -> None:
         folder, scene = self.scenes[position]
         rng = np.random.default_rng([_SEED, position] if self.seed is None else [self.seed, self.epoch, position])
-        cards = [card for card in scene["cards"] if _wanted(card)]
-        chosen = [cards[at] for at in rng.permutation(len(cards))[:A_SCENE]]
-        corners = [np.roll(np.array(card["corners"], np.float32), 2 * int(rng.integers(2)), 0) for card in chosen]
-        rough = [_wrong(quad, rng) for quad in corners]
+        wanted = [np.array(card["corners"], np.float32) for card in scene["cards"] if _wanted(card)]
+        order = rng.permutation(len(wanted))
         width, height = scene["size"]
-        empty = _elsewhere(scene, (width, height), rng) if rng.random() < 0.5 or not chosen else None
-        quads = rough if empty is None else [*rough, empty]
-        if not quads:
-            return []
-        photo = image.load(folder / scene["file"])
-        squares = rectify(photo, np.array(quads, np.float32), REFINER_SIZE, REFINER_MARGIN)
-        rows = [
-            np.array([*_inside(quad, true).ravel(), 1], np.float32) for quad, true in zip(rough, corners, strict=True)
-        ]
-        return list(zip(squares, [*rows, np.zeros(9, np.float32)][: len(squares)], strict=True))
+        quads = []
+        for row in range(A_SCENE):
+            empty = _elsewhere(scene, (width, height), rng) if (row == 0 and rng.random() < 0.5) or not wanted else None
+            if empty is None and wanted:
+                corners = np.roll(wanted[order[row % len(wanted)]], 2 * int(rng.integers(2)), 0)
+                quads.append(_wrong(corners, rng))
+                truth[row] = [*_inside(quads[-1], corners).ravel(), 1]
+            else:
+                quads.append(_whole(width, height) if empty is None else empty)
+        squares[:] = rectify(image.load(folder / scene["file"]), np.array(quads), REFINER_SIZE, REFINER_MARGIN)
 
 
 def _wanted(card: dict[str, Any]) -> bool:
@@ -120,6 +117,10 @@ def _wrong(corners: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
 def _convex(quad: NDArray[np.float32]) -> bool:
     side = 10 * float(np.abs(quad).max() + 1)
     return plausible(quad + np.float32(side / 2), int(side), int(side))
+
+
+def _whole(width: int, height: int) -> NDArray[np.float32]:
+    return np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
 
 
 def _elsewhere(scene: dict[str, Any], size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32] | None:
