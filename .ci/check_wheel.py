@@ -25,6 +25,9 @@ IN_WHEEL = (
 )
 IN_SDIST = ("README.md", "LICENSE", "pyproject.toml", "tests/conftest.py", "benchmarks/cli.py", "docs/index.md")
 PICTURES = ("fulldeck/serving/example.jpg",)
+RUNTIMES = ("1.19.2", "1.30.0")
+"""Older releases of ONNX Runtime that cards are located with too: the oldest, and one that takes no empty batch."""
+
 LARGEST_CHAMPION = 16_000_000  # bytes
 
 
@@ -56,11 +59,18 @@ def main(dist: Path, pythons: list[str]) -> None:
             sys.stdout.write(f"{python} is not on this machine: left out\n")
             continue
         with tempfile.TemporaryDirectory() as folder:
-            try_wheel(wheel.resolve(), found, Path(folder))
+            try_wheel(wheel.resolve(), found, Path(folder), RUNTIMES if number == 0 else ())
 
 
-def try_wheel(wheel: Path, python: str, folder: Path) -> None:
-    """Install the wheel alone, and see that it names a card that it has drawn itself, without torch."""
+def try_wheel(wheel: Path, python: str, folder: Path, runtimes: tuple[str, ...]) -> None:
+    """Install the wheel alone, and see that it names cards that it has drawn itself, without torch.
+
+    Args:
+        wheel: what to install.
+        python: the interpreter.
+        folder: an empty one, for all that comes of it.
+        runtimes: releases of ONNX Runtime that it must run with too.
+    """
     environment = folder / "environment"
     run(["uv", "venv", "--quiet", "--python", python, str(environment)], folder)
     scripts = environment / ("Scripts" if sys.platform == "win32" else "bin")
@@ -75,6 +85,14 @@ def try_wheel(wheel: Path, python: str, folder: Path) -> None:
     answer = json.loads(run([fulldeck, "classify", "--json", pictures[0]], folder))
     if answer.get("label") != "queen of hearts":
         sys.exit(f"{python}: {pictures[0]} was answered {answer}")
+    scene = ["--scenes", "1", "--cards", "2", "2", "--drawn", "1", "--seed", "1"]
+    run([fulldeck, "data", "compose", "scenes", *scene], folder)
+    for runtime in (None, *runtimes):
+        if runtime:
+            run(["uv", "pip", "install", "--quiet", "--python", interpreter, f"onnxruntime=={runtime}"], folder)
+        located = json.loads(run([fulldeck, "locate", "--json", "scenes/images/000000.jpg"], folder))
+        if not located.get("cards"):
+            sys.exit(f"{python}, ONNX Runtime {runtime or 'of today'}: no card was located: {located}")
     version = run([interpreter, "--version"], folder).strip()
     sys.stdout.write(f"{version}: {answer['label']}, probability {answer['probability']:.3f}\n")
 

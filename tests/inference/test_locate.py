@@ -2,10 +2,13 @@ import json
 
 import numpy as np
 import pytest
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 from fulldeck.errors import ModelError
+from fulldeck.inference import locate
 from fulldeck.inference.locate import MAX_CARDS, Found, Locator, letterboxed, peaks
 from fulldeck.inference.seal import seal
+from fulldeck.inference.session import open_session
 from located_cards import RED, SIDES, table
 
 
@@ -65,6 +68,34 @@ def test_what_a_file_with_a_refiner_finds_is_mended(make_locator):
         off = [min(np.abs(one.quad - middle - SIDES).max() for middle in middles) for one in found]  # in pixels
         assert len(found) == 2 if refines else len(found) >= 2
         assert max(off) < 1 if refines else min(off) > 1.9
+
+
+def test_a_runtime_that_takes_no_empty_batch_gets_none(make_locator, monkeypatch):
+    """Such as ONNX Runtime 1.27 to 1.30."""
+
+    class Strict:
+        def __init__(self, session):
+            self.session = session
+
+        def run(self, names, given):
+            if not all(map(len, given.values())):
+                raise Fail("a node cannot be reshaped")
+            return self.session.run(names, given)
+
+        def __getattr__(self, name):
+            return getattr(self.session, name)
+
+    def opened(*args):
+        session, metadata = open_session(*args)
+        return Strict(session), metadata
+
+    photo = table({(102, 102): RED})
+    file = make_locator(refines=True)
+    expected = Locator(file).find(photo)
+    monkeypatch.setattr(locate, "open_session", opened)
+    found = Locator(file).find(photo)
+    assert len(found) == len(expected) == 1
+    np.testing.assert_array_equal(found[0].quad, expected[0].quad)
 
 
 def test_a_card_that_was_found_twice_is_one_when_it_is_mended(make_locator):

@@ -38,6 +38,7 @@ TINY = {
     "render": {
         "drawn": {"decks": 3, "seed": 5},
         "decks-3": {"decks": 1, "seed": 1},
+        "decks-4": {"decks": 1, "seed": 4},
         "apart-2": {"decks": 1, "seed": 2, "apart": 1},
         "vector": {"decks": 1, "seed": 4},
         "unseen": {"decks": 1, "seed": 3},
