@@ -233,7 +233,7 @@ BAD = {
     "head of noise": ("accuracy", lambda: sealed(noisy(HEAD[0], 8.0))),
     "network of noise": ("corruption", lambda: sealed(all_noisy(0.8))),
     "blind in the dark": ("behaviour", lambda: sealed(blind_in_the_dark())),
-    "too sure": ("no card", lambda: sealed(temperature(0.1))),
+    "too sure": ("no card", lambda: sealed(temperature(0.03))),
     "not sure enough": ("calibration", lambda: sealed(temperature(3.0))),
     "accepts everything": ("no card", lambda: sealed(described(threshold=0.01))),
     "accepts nothing": ("threshold", lambda: sealed(described(threshold=1.0))),
