@@ -422,7 +422,7 @@ def sweep(
 )
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Processes [default: one a core].")
 @click.option("--address", default=None, help='A Ray cluster to work on, or "auto" [default: one here, meanwhile].')
-@click.option("--chunk", "size", type=click.IntRange(min=1), default=256, help="Pictures a chunk, in a new OUT.")
+@click.option("--chunk", "size", type=click.IntRange(min=1), default=256, help="Pictures a chunk, at most.")
 def score(source: str, out: str, **options: Any) -> None:
     """Name all pictures below SRC, a folder or a bucket such as gs://bucket/photos, however many, into tables.
 

@@ -72,6 +72,20 @@ def test_every_picture_is_labelled_once_as_classify_would(begin, pictures, tiny_
     assert failed["empty.png"]["error"].startswith("empty.png: ")
 
 
+def test_chunks_become_smaller_towards_the_end(begin, tmp_path):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(600):
+        (folder / f"{number:03d}.jpg").touch()
+    _, chunks, _ = begin(source=str(folder), size=30)
+    sizes = [len(chunk.files) for chunk in chunks]
+    assert sum(sizes) == 600
+    assert sizes[0] == 30
+    assert sizes[-2] == 16
+    assert sizes == sorted(sizes, reverse=True)
+    assert [name for chunk in chunks for name in chunk.files] == sorted(path.name for path in folder.iterdir())
+
+
 def test_cards_on_their_side_are_labelled_as_classify_would(begin, tmp_path):
     deck, source = Drawn(rendered_style(1, 8), "unseen"), tmp_path / "source"
     source.mkdir()

@@ -7,6 +7,7 @@ whole, predictions last: a chunk is done when these are there, and doing it agai
 
 import io
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -31,6 +32,13 @@ PREDICTIONS = pa.schema(
     ]
 )
 ERRORS = pa.schema([("file", pa.string()), ("kind", pa.string()), ("error", pa.string())])
+
+SHARE = 16
+"""A chunk is no more than this part of what is left when it begins, so that the last ones of all workers end together:
+guided self-scheduling, after Polychronopoulos and Kuck (1987), with no need to know how many workers there will be."""
+
+LEAST = 16
+"""Pictures a chunk, at least, where there are as many: fewer would cost more to hand out than to name."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ def open_job(
         model: A model file, or "champion".
         locator: A locator file, or None for the one beside the model.
         threshold: Accept from this probability on; None for the model's own.
-        size: Pictures a chunk.
+        size: Pictures a chunk, at most.
 
     Returns:
         The job, the chunks that are to be done, and how many pictures are done already.
@@ -125,10 +133,7 @@ def open_job(
     known = {name for chunk in chunks for name in chunk.files}
     new = [name for name in names if name not in known]
     if new:
-        first = len(chunks)
-        chunks += [
-            Chunk(first + at, tuple(new[start : start + size])) for at, start in enumerate(range(0, len(new), size))
-        ]
+        chunks += [Chunk(len(chunks) + at, files) for at, files in enumerate(_cut(new, size))]
         columns = [
             [chunk.number for chunk in chunks for _ in chunk.files],
             [f for chunk in chunks for f in chunk.files],
@@ -143,6 +148,15 @@ def to_parquet(table: pa.Table) -> bytes:
     stream = io.BytesIO()
     pq.write_table(table, stream, compression="zstd")
     return stream.getvalue()
+
+
+def _cut(names: list[str], size: int) -> Iterator[tuple[str, ...]]:
+    """Split names into chunks of ``size`` that become smaller towards the end."""
+    start = 0
+    while start < len(names):
+        end = start + min(size, max(LEAST, (len(names) - start) // SHARE))
+        yield tuple(names[start:end])
+        start = end
 
 
 def _anywhere(address: str) -> str:

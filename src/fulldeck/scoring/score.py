@@ -95,7 +95,7 @@ def score(
         threshold: Accept from this probability on; None for the model's own.
         workers: Processes that work at the same time, one core each; None for as many as there are cores.
         address: Of a Ray cluster ("auto" for the one of this machine); None starts one here that ends with this call.
-        size: Pictures a chunk, when the job begins.
+        size: Pictures a chunk, at most; the last ones are smaller.
 
     Raises:
         ConfigError: The results there are another model's, or there is no cluster at the address.
