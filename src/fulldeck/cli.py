@@ -384,7 +384,7 @@ def train_refiner(overrides: tuple[str, ...], resume: Path | None, out: Path | N
 @click.argument("run", type=PATH)
 @click.option("--out", type=PATH, default=None, help="The file to write [default: locator.onnx in the run folder].")
 @click.option("--refiner", type=PATH, default=None, help="A run of `train-refiner`, which mends the corners found.")
-@click.option("--threshold", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="Of a card's score.")
+@click.option("--threshold", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Of a card's score.")
 @click.option("--half", is_flag=True, help="Store the weights in half precision: half the size.")
 def export_locator(run: Path, out: Path | None, refiner: Path | None, threshold: float, half: bool) -> None:
     """Write the best weights of a locator's training RUN as a locator file."""

@@ -194,6 +194,8 @@ def test_trained_and_exported_it_finds_as_torch_does(scenes, tmp_path, one_threa
     for rows, columns in ((96, 64), (64, 96), (160, 128)):  # any multiples of 32
         score = session.run(["score"], {"images": np.zeros((1, rows, columns, 3), np.uint8)})[0]
         assert score.shape == (1, rows // STRIDE, columns // STRIDE)
+    keener = export_locator(run, tmp_path / "keener.onnx", threshold=0.1)
+    assert keener.version != exported.version  # since its answers are others
     again = train_locator([f"init={run}", *words[:-1], "name=more"])
     assert again.metrics["epochs"] == 1
 

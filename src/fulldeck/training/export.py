@@ -370,9 +370,9 @@ def _reference(embeddings: list[Tensor], images: list[Tensor]) -> dict[str, Any]
     }
 
 
-def fingerprint(graph: onnx.ModelProto) -> str:
-    """Hash the weights: eight hex digits that differ when the network does."""
-    digest = hashlib.sha256()
+def fingerprint(graph: onnx.ModelProto, *settings: float) -> str:
+    """Hash the weights, and what else decides the answers: eight hex digits that differ when the model does."""
+    digest = hashlib.sha256(repr(settings).encode() if settings else b"")
     for tensor in sorted(graph.graph.initializer, key=lambda tensor: tensor.name):
         digest.update(tensor.SerializeToString())
     return digest.hexdigest()[:8]
