@@ -6,7 +6,10 @@
 
 Each pair takes turns, so that whatever else the machine does hits both.
 
-    python benchmarks/locate.py [--model MODEL] [--locator LOCATOR] [--picture JPEG] [--scene JPEG]
+    python benchmarks/locate.py [--model MODEL] [--locator LOCATOR] [--picture JPEG] [--scene JPEG] [--data FOLDER]
+
+`--data` tells, beside that and with no limit, what `classify` costs over all pictures of a folder: those that the model
+is not sure about are searched.
 
 Exits with 1 if a ratio of medians is above its limit, or if the locator does not find five cards in the scene.
 """
@@ -16,6 +19,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -24,6 +28,7 @@ import numpy as np
 
 from fulldeck import FulldeckError, Recognizer
 from fulldeck.data.deck import card_mask, deck_style, draw_card
+from fulldeck.data.manifest import image_paths
 from fulldeck.inference.image import decode
 from fulldeck.inference.rectify import rectify
 
@@ -55,14 +60,16 @@ def drawn_scene() -> bytes:
     return cv2.imencode(".jpg", photo[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
 
 
-def in_turns(ours: Callable[[], object], theirs: Callable[[], object], repeats: int) -> tuple[float, float]:
+def in_turns(
+    ours: Callable[[], object], theirs: Callable[[], object], repeats: int, warm: int = 10
+) -> tuple[float, float]:
     """Return the median milliseconds of both."""
     times: dict[Callable[[], object], list[float]] = {ours: [], theirs: []}
-    for repeat in range(repeats + 10):
+    for repeat in range(repeats + warm):
         for call in (ours, theirs)[:: 1 if repeat % 2 else -1]:
             start = time.perf_counter()
             call()
-            if repeat >= 10:  # the first ones warm up
+            if repeat >= warm:  # the first ones warm up
                 times[call].append((time.perf_counter() - start) * 1e3)
     return statistics.median(times[ours]), statistics.median(times[theirs])
 
@@ -74,6 +81,7 @@ def main() -> int:
     parser.add_argument("--locator", type=Path, default="champion", help="a locator file [default: the shipped one]")
     parser.add_argument("--picture", type=Path, help="a JPEG of one card [default: the service's example]")
     parser.add_argument("--scene", type=Path, help="a JPEG of five cards [default: one that is drawn now]")
+    parser.add_argument("--data", type=Path, help="a folder of pictures that a card fills")
     parser.add_argument("--repeats", type=int, default=200)
     options = parser.parse_args()
     example = files("fulldeck.serving").joinpath("example.jpg")
@@ -90,8 +98,8 @@ def main() -> int:
     corners = np.array([card.corners for card in located] or [((0, 0), (9, 0), (9, 9), (0, 9))], np.float32)
     squares = np.resize(rectify(decode(scene), corners, side), (5, 1, side, side, 3))
 
-    def whole_only() -> None:
-        recognizer.predict(recognizer.prepare(picture)[None])
+    def whole_only(data: bytes = picture) -> None:
+        recognizer.predict(recognizer.prepare(data)[None])
 
     def bare() -> None:
         for square in squares:
@@ -110,6 +118,13 @@ def main() -> int:
     print(f"locate {len(located)} cards in {located.width}x{located.height}                {many:7.2f} ms")
     print(f"five bare classifier calls                  {five:7.2f} ms")
     print(f"ratio {many / five:.2f} (limit {LOCATE_LIMIT})")
+    if options.data:
+        pictures = [(options.data / path).read_bytes() for path in image_paths(options.data)]
+        pairs = [in_turns(partial(recognizer.classify, data), partial(whole_only, data), 2, 0) for data in pictures]
+        ours, theirs = (sum(times) for times in zip(*pairs, strict=True))
+        print(
+            f"classify {len(pictures)} pictures of {options.data}: {ours / theirs:.2f} times the same without a locator"
+        )
     return int(one > CLASSIFY_LIMIT * whole or many > LOCATE_LIMIT * five or len(located) != 5)
 
 
