@@ -486,8 +486,8 @@ def _placed(name: Prediction, found: Found, photo: Photo) -> LocatedCard:
     )
 
 
-def _plain(card: LocatedCard) -> Prediction:
-    return Prediction(**_named(card))
+def _plain(answer: Prediction | LocatedCard) -> Prediction:
+    return Prediction(**_named(answer))
 
 
 def _named(answer: Prediction | LocatedCard) -> dict[str, Any]:
