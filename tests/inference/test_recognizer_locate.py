@@ -11,6 +11,7 @@ import pytest
 
 import fulldeck
 from fulldeck.errors import ImageError, ModelError
+from fulldeck.inference.picture import Picture
 from fulldeck.inference.recognizer import LARGE, Located, LocatedCard, Prediction, Recognizer
 from located_cards import BLUE, GREEN, RED, SIDES, table
 
@@ -94,6 +95,14 @@ def test_classify_names_the_accepted_card_that_shows_most(tiny_model, tiny_locat
     for cards in ({(62, 50): PALE, (202, 134): RED}, {(62, 50): RED, (202, 134): PALE}):
         assert recognizer.classify(table(cards)).label == labels[RED]
         assert [card.accepted for card in recognizer.locate(table(cards)).cards].count(True) == 1
+
+
+def test_the_first_answer_stands_where_no_card_can_be_read(tiny_model, make_locator):
+    recognizer = Recognizer(tiny_model, locator=make_locator(), threshold=1.0)
+    own, picture = recognizer.info.threshold, Picture(table({(102, 102): RED}))
+    for probability, stands in ((own, True), (own - 0.01, False)):  # by the model's own threshold, whatever accepted it
+        whole = Prediction("joker", probability, accepted=True, alternatives=())
+        assert (recognizer.second_look(picture, whole) == whole) is stands
 
 
 def test_many_pictures_are_answered_as_each_alone(recognizer):
