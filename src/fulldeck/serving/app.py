@@ -61,6 +61,7 @@ def create_app(settings: Settings, keys: KeyRing | None = None, loading: Future[
         yield
         await loading
         engine.stop()
+        await engine.stopped()
         if recorder is not None:
             await asyncio.to_thread(recorder.log.stop, settings.drain_seconds)
 

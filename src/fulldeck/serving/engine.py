@@ -1,54 +1,32 @@
-"""Holds the model and does the work of a request off the event loop: decode, then infer what was decoded as a batch."""
+"""Holds the model, and has the work of a request done off the event loop, by those who work with that model."""
 
 import asyncio
-import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, Literal
 
-import numpy as np
-
-from fulldeck.errors import ImageError
 from fulldeck.inference.model_file import ModelInfo
-from fulldeck.inference.picture import Picture
 from fulldeck.inference.recognizer import CHUNK, Located, Prediction, Recognizer
-from fulldeck.monitoring.observation import Observation, observe
+from fulldeck.monitoring.observation import Observation
+from fulldeck.serving.crew import Crew, Job, processes_can_be_used
 from fulldeck.serving.limits import Upload
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.model_source import open_model
 from fulldeck.serving.problems import BadFile, Problem, bad_file, bad_files
 from fulldeck.serving.queue import Queue
 from fulldeck.serving.settings import Settings
-from fulldeck.serving.threads import all_done, wait
-
-logger = logging.getLogger(__name__)
+from fulldeck.serving.threads import settled, wait
+from fulldeck.serving.work import Outcome, Task
 
 PLACES_PER_WORKER = 2
-"""So many requests a thread are past the queue, so that a thread that is done finds the next one's images ready."""
+"""So many requests a worker are past the queue, so that a worker that is done finds the next one's images ready."""
 
 WAITING_PER_WORKER = 6
-"""So many requests a thread may wait while more come than can be done: the last of them waits for some eight images."""
-
-
-class _Job:
-    """Some of a request's files, for one thread.
-
-    Attributes:
-        start: the place of the first of them among the request's files.
-        uploads: the files.
-        decoding: the file that is being decoded, by its place among the request's, and since when; None while none is.
-        abandoned: nobody waits for it any more.
-    """
-
-    def __init__(self, start: int, uploads: list[Upload]) -> None:
-        self.start = start
-        self.uploads = uploads
-        self.decoding: tuple[int, float] | None = None
-        self.abandoned = False
+"""So many requests a worker may wait while more come than can be done: the last of them waits for some eight images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +59,14 @@ class Places:
     observations: list[list[Observation]]
 
 
-_Named = tuple[Prediction, Observation | None]
-_Placed = tuple[Located, list[Observation]]
-_T = TypeVar("_T")
+What = Literal["classify", "locate"]
 
 
 class Engine:
-    """One model and the threads that work for it.
+    """One model and those who work with it.
 
     Args:
-        settings: the model's file, the number of threads, the limits of the queue and of decoding.
+        settings: the model's file, the number of workers, the limits of the queue and of decoding.
         metrics: where the stages are timed.
         observing: whether answers are to carry observations.
     """
@@ -112,6 +88,9 @@ class Engine:
         self._metrics = metrics
         self._observing = observing
         self._threads = ThreadPoolExecutor(settings.workers, thread_name_prefix="fulldeck")
+        self._crew: Crew | None = None
+        self._processes = 0
+        self._dismissing: set[asyncio.Task[None]] = set()
 
     async def start(self, loading: Future[Recognizer] | None = None) -> None:
         """Load the model and try it once; ``settled`` is set when it serves or when ``error`` tells why it does not.
@@ -146,7 +125,25 @@ class Engine:
             self._metrics.serving(recognizer.info)
             self._metrics.reloaded("done")
             self.recognizer = recognizer
+            self._staff(recognizer)
             return recognizer.info
+
+    def hire(self) -> None:
+        """From now on processes do the work, as soon as they can: one for each worker of the settings."""
+        if self._settings.processes and processes_can_be_used():
+            self._processes = self._settings.workers
+            if self.recognizer is not None:
+                self._staff(self.recognizer)
+
+    def _staff(self, recognizer: Recognizer) -> None:
+        """Let those go who work with another model, when they have done their work, and take on others."""
+        former = self._crew
+        self._crew = Crew(recognizer, self._processes, self._threads, self._metrics)
+        self._metrics.workers = self._crew.processes
+        if former is not None:
+            former.close()
+            self._dismissing.add(task := asyncio.create_task(former.closed()))
+            task.add_done_callback(self._dismissing.discard)
 
     async def _opened(self) -> Recognizer:
         # Not by a thread that requests wait for.
@@ -158,8 +155,15 @@ class Engine:
         self._metrics.draining()
 
     def stop(self) -> None:
-        """Let the threads end when their present work is done."""
+        """Let all who work end when their present work is done."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._crew is not None:
+            self._crew.close()
+
+    async def stopped(self) -> None:
+        """Wait until the processes have ended, after :meth:`stop`."""
+        if self._crew is not None:
+            await self._crew.closed()
 
     def ready(self) -> Recognizer:
         """The model.
@@ -185,7 +189,7 @@ class Engine:
             Problem: a file cannot be used (it names every such file), or there was no turn.
             ClientDisconnect: the client left before its turn.
         """
-        recognizer, answered = await self._share_out(uploads, gone, self._classify)
+        recognizer, answered = await self._share_out("classify", uploads, gone)
         predictions = [prediction for prediction, _ in answered]
         self._metrics.predicted(predictions)
         observations = [observation for _, observation in answered if observation is not None]
@@ -193,18 +197,15 @@ class Engine:
 
     async def locate(self, uploads: list[Upload], gone: Callable[[], Awaitable[object]]) -> Places:
         """Wait for a turn, then find the cards in every file: see :meth:`classify`."""
-        recognizer, answered = await self._share_out(uploads, gone, self._locate)
+        recognizer, answered = await self._share_out("locate", uploads, gone)
         photos = [located for located, _ in answered]
         self._metrics.predicted([card for photo in photos for card in photo])
         return Places(recognizer.info, photos, [observations for _, observations in answered])
 
     async def _share_out(
-        self,
-        uploads: list[Upload],
-        gone: Callable[[], Awaitable[object]],
-        work: Callable[[Recognizer, _Job], list[_T | BadFile]],
-    ) -> tuple[Recognizer, list[_T]]:
-        """Wait for a turn, then do the work for all files, side by side.
+        self, what: What, uploads: list[Upload], gone: Callable[[], Awaitable[object]]
+    ) -> tuple[Recognizer, list[Any]]:
+        """Wait for a turn, then have all files worked on, side by side.
 
         Returns:
             The model that did it, and what came of each file.
@@ -215,23 +216,42 @@ class Engine:
         """
         with self._metrics.stage("queue"):
             await self.queue.enter(gone)
-        recognizer = self.ready()  # what serves now, which need not be what served before the wait
-        size = min(CHUNK, math.ceil(len(uploads) / self._settings.workers))
-        jobs = [_Job(start, uploads[start : start + size]) for start in range(0, len(uploads), size)]
-        futures = [self._threads.submit(work, recognizer, job) for job in jobs]
-        done = all_done(futures)
-        # A thread cannot be stopped inside a decoder. The place is not free before the thread is.
+        self.ready()
+        crew = self._crew  # what serves now, which need not be what served before the wait
+        assert crew is not None  # noqa: S101  (it is there with the model)
+        settings = self._settings
+        size = min(CHUNK, math.ceil(len(uploads) / settings.workers))
+        jobs = []
+        for start in range(0, len(uploads), size):
+            files = [(upload.name, upload.data) for upload in uploads[start : start + size]]
+            job = crew.submit(Task(what, start, files, settings.max_pixels, self._observing))
+            job.future.add_done_callback(self._note)
+            jobs.append(job)
+        done = settled([job.future for job in jobs])
+        # Nobody can be stopped inside a decoder. The place is not free before the worker is.
         done.add_done_callback(lambda _: self.queue.leave())
         try:
-            await self._finish(jobs, done)
+            await self._finish(jobs, done, uploads)
         finally:
             for job in jobs:
-                job.abandoned = True
-        outcomes = [outcome for future in futures for outcome in future.result()]
-        self._refuse(outcome for outcome in outcomes if isinstance(outcome, BadFile))
-        return recognizer, [outcome for outcome in outcomes if not isinstance(outcome, BadFile)]
+                job.abandon()
+        outcomes = [job.future.result() for job in jobs]
+        self._refuse(bad_file(error, uploads[at].name, at) for outcome in outcomes for at, error in outcome.bad)
+        return crew.recognizer, [result for outcome in outcomes for result in outcome.results]
 
-    async def _finish(self, jobs: list[_Job], done: asyncio.Future[None]) -> None:
+    def _note(self, future: asyncio.Future[Outcome]) -> None:
+        """Take a job's figures, those of one that nobody waits for, too."""
+        if future.cancelled() or future.exception() is not None:
+            return
+        outcome = future.result()
+        if outcome.decoding is not None:
+            self._metrics.timed("decode", outcome.decoding)
+        if outcome.inferring is not None:
+            self._metrics.timed("infer", outcome.inferring)
+        for images in outcome.batches:
+            self._metrics.inferred(images)
+
+    async def _finish(self, jobs: list[Job], done: asyncio.Future[Any], uploads: list[Upload]) -> None:
         """Wait for all jobs.
 
         Raises:
@@ -241,10 +261,11 @@ class Engine:
         left = limit
         while not done.done():
             await wait(done, left)
-            decoding = [job.decoding for job in jobs if job.decoding is not None]
+            if done.done():
+                return
+            decoding = [found for job in jobs if (found := job.decoding()) is not None]
             ages = {index: perf_counter() - since for index, since in decoding}
             left = max(limit - max(ages.values(), default=0.0), 0.001)
-            uploads = [upload for job in jobs for upload in job.uploads]
             self._refuse(
                 BadFile(
                     file=uploads[index].name,
@@ -256,73 +277,6 @@ class Engine:
                 for index, age in ages.items()
                 if age >= limit
             )
-
-    def _classify(self, recognizer: Recognizer, job: _Job) -> list[_Named | BadFile]:
-        """Decode a job's files and infer them, in a thread; if one is bad, return the bad ones alone."""
-        pictures, squares = [], []
-        bad: list[_Named | BadFile] = []
-        start = perf_counter()
-        for index, upload in enumerate(job.uploads, job.start):
-            if job.abandoned:
-                return []
-            job.decoding = (index, perf_counter())
-            try:
-                pictures.append(Picture(upload.data, upload.name, self._settings.max_pixels))
-                # Small at once, so that a request's photos never lie in memory together.
-                squares.append(pictures[-1].square(recognizer.info.size))
-            except ImageError as error:
-                bad.append(bad_file(error, upload.name, index))
-        job.decoding = None
-        decoded = perf_counter()
-        self._metrics.timed("decode", decoded - start)
-        if bad or job.abandoned:
-            return bad
-        batch = np.stack(squares)
-        wholes, embeddings = recognizer.predict_and_embed(batch)
-        wholes = recognizer.look_aside(batch, wholes)
-        predictions = []
-        for index, (picture, whole) in enumerate(zip(pictures, wholes, strict=True), job.start):
-            try:
-                predictions.append(recognizer.second_look(picture, whole))
-            except ImageError as error:  # at another scale its decoder may see another fault
-                bad.append(bad_file(error, picture.name, index))
-        if bad:
-            return bad
-        self._metrics.timed("infer", perf_counter() - decoded)
-        self._metrics.inferred(len(batch))
-        if not self._observing:
-            return [(prediction, None) for prediction in predictions]
-        seen = map(observe, (upload.data for upload in job.uploads), batch, embeddings)
-        return list(zip(predictions, seen, strict=True))
-
-    def _locate(self, recognizer: Recognizer, job: _Job) -> list[_Placed | BadFile]:
-        """Decode a job's files and find the cards in each, in a thread; if one is bad, return the bad ones alone."""
-        placed: list[_Placed | BadFile] = []
-        bad: list[_Placed | BadFile] = []
-        decoding = inferring = 0.0
-        for index, upload in enumerate(job.uploads, job.start):
-            if job.abandoned:
-                return []
-            start = perf_counter()
-            job.decoding = (index, start)
-            try:
-                picture = Picture(upload.data, upload.name, self._settings.max_pixels)
-                square, photo = picture.square_and_photo(recognizer.info.size)
-            except ImageError as error:
-                bad.append(bad_file(error, upload.name, index))
-            job.decoding = None
-            decoded = perf_counter()
-            decoding += decoded - start
-            if not bad:  # one photo after the other, so that they never lie in memory together
-                located, views = recognizer.locate_decoded(square, photo)
-                seen = [observe(upload.data, *view) for view in views] if self._observing else []
-                placed.append((located, seen))
-                inferring += perf_counter() - decoded
-                self._metrics.inferred(1)
-        self._metrics.timed("decode", decoding)
-        if not bad:
-            self._metrics.timed("infer", inferring)
-        return bad or placed
 
     def _refuse(self, files: Iterable[BadFile]) -> None:
         bad = list(files)

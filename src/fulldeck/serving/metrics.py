@@ -1,6 +1,6 @@
 """The figures that Prometheus reads. Each app has a registry of its own, so that two in one process stay apart."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
@@ -41,6 +41,39 @@ class _LogFigures(Collector):
         yield lost
 
 
+class _Workers(Collector):
+    """What the worker processes use: the service's own figures are those of the process that speaks HTTP."""
+
+    def __init__(self, metrics: "Metrics") -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        """All of them, each worker by its number."""
+        seconds = CounterMetricFamily("fulldeck_worker_cpu_seconds", "Processor time of a worker.", labels=("worker",))
+        memory = GaugeMetricFamily(
+            "fulldeck_worker_resident_memory_bytes", "Memory of a worker process.", labels=("worker",)
+        )
+        files = GaugeMetricFamily("fulldeck_worker_open_fds", "Open files of a worker process.", labels=("worker",))
+        pids = self._metrics.workers()
+        for number, pid in enumerate(pids):
+            found = _used(pid)
+            for family, name in (
+                (seconds, "process_cpu_seconds"),
+                (memory, "process_resident_memory_bytes"),
+                (files, "process_open_fds"),
+            ):
+                if name in found:
+                    family.add_metric((str(number),), found[name])
+        yield GaugeMetricFamily("fulldeck_workers", "Worker processes that are ready.", len(pids))
+        yield from (seconds, memory, files)
+
+
+def _used(pid: int) -> dict[str, float]:
+    """What a process uses, by the names of prometheus_client; nothing of one that has ended."""
+    figures = ProcessCollector(pid=lambda: pid, registry=None).collect()
+    return {figure.name: figure.samples[0].value for figure in figures}
+
+
 class _Stage:
     """Times what runs inside; a class, as a generator takes thrice the time."""
 
@@ -57,7 +90,12 @@ class _Stage:
 
 
 class Metrics:
-    """One app's figures; ``registry`` is what ``/metrics`` shows."""
+    """One app's figures.
+
+    Attributes:
+        registry: what ``/metrics`` shows.
+        workers: tells the ids of the processes that work.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -112,6 +150,11 @@ class Metrics:
         self.restarts = Counter(
             "fulldeck_restarts", "How often the service was started again, as it was killed.", registry=self.registry
         )
+        self.worker_restarts = Counter(
+            "fulldeck_worker_restarts", "Worker processes that ended, and were started again.", registry=self.registry
+        )
+        self.workers: Callable[[], Sequence[int]] = tuple
+        self.registry.register(_Workers(self))
         self.queued = Gauge("fulldeck_queued", "Requests that wait for a thread.", registry=self.registry)
         self.pending_bytes = Gauge("fulldeck_pending_bytes", "Bytes of bodies in memory.", registry=self.registry)
         self.in_flight = Gauge("fulldeck_in_flight", "Requests with images in work.", registry=self.registry)

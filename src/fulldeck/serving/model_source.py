@@ -3,15 +3,17 @@
 A source is a file, an address in a cloud's storage such as gs://bucket/model.onnx, a version in the registry
 (``registry:champion``, ``registry:7``, or in MLflow's words ``models:/fulldeck@champion``), or nothing for the shipped
 champion. A file's hash may stand behind it (``model.onnx#sha256=…``) or in a file beside it (``model.onnx.sha256``, as
-``sha256sum`` writes it); the registry knows each version's. What is fetched or has a hash is copied first, so that what
-was checked is what is loaded.
+``sha256sum`` writes it); the registry knows each version's. All but the shipped one is copied first, so that what was
+checked is what is loaded, now and by worker processes later.
 """
 
 import hashlib
 import math
 import shutil
 import tempfile
+import weakref
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
@@ -44,13 +46,15 @@ def open_model(source: str | None) -> Recognizer:
     address, _, wanted = source.partition("#sha256=")
     read = _remote(address) if "://" in address else _local
     wanted = wanted or _beside(read, address)
-    if not wanted and "://" not in address:
-        return _tried(Recognizer(address, threads=1), address)
-    with tempfile.TemporaryDirectory(prefix="fulldeck-model-") as folder:
-        copy = Path(folder, "model.onnx")
+    with ExitStack() as stack:
+        copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fulldeck-model-")), "model.onnx")
         _check_hash(_copied(read, address, copy), wanted, address)
         _copy_locator(read, address, copy)
-        return _tried(Recognizer(copy, threads=1), shown(address))
+        try:
+            recognizer = _tried(Recognizer(copy, threads=1), shown(address))
+        except ModelError as error:
+            raise ModelError(str(error).replace(str(copy), shown(address))) from None
+        return _kept(stack, recognizer)
 
 
 def _registered(source: str) -> Recognizer:
@@ -62,9 +66,17 @@ def _registered(source: str) -> Recognizer:
         raise ModelError(f"{source} needs {error.name}: pip install 'fulldeck[registry]'") from error
     registry = store.open_registry(name=name or store.NAME)
     version = store.find(registry, which)
-    with tempfile.TemporaryDirectory(prefix="fulldeck-model-") as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fulldeck-model-"))
         file = store.fetch(registry, version, Path(folder, "model.onnx"))
-        return _tried(Recognizer(file, threads=1, locator="champion"), f"{source} (version {version.number})")
+        recognizer = Recognizer(file, threads=1, locator="champion")
+        return _kept(stack, _tried(recognizer, f"{source} (version {version.number})"))
+
+
+def _kept(stack: ExitStack, recognizer: Recognizer) -> Recognizer:
+    """The recogniser, whose files lie there as long as it is used: worker processes read them, too."""
+    weakref.finalize(recognizer, stack.pop_all().close)
+    return recognizer
 
 
 def _named(source: str) -> tuple[str, str]:

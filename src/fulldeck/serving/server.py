@@ -165,3 +165,4 @@ async def _announce(server: uvicorn.Server, listener: socket.socket, engine: Eng
     click.echo(
         f"fulldeck serves {info.name} (version {info.version}) at http://{shown}:{port} (try /docs; Ctrl+C ends it)"
     )
+    engine.hire()

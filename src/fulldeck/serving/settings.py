@@ -54,7 +54,8 @@ class Settings:
 
     Attributes:
         model: a file, an address such as gs://bucket/file, or registry:champion; None for the shipped one.
-        workers: threads that decode and infer.
+        workers: so many decode and infer at once.
+        processes: whether each of them is a process of its own; else they are threads of one.
         max_body_bytes: a request's body may have so many bytes.
         max_files: a request may bring so many images.
         max_pixels: an image may have so many pixels.
@@ -85,6 +86,7 @@ class Settings:
 
     model: Annotated[str | None, click.STRING] = None
     workers: Annotated[int, _COUNT] = field(default_factory=available_cores)
+    processes: Annotated[bool, click.BOOL] = True
 
     max_body_bytes: Annotated[int, _COUNT] = 32 * 2**20
     max_files: Annotated[int, _COUNT] = 32

@@ -1,4 +1,4 @@
-"""Waits in the event loop for work in threads, at the price of one wake-up.
+"""Waits in the event loop for work elsewhere, at the price of one wake-up.
 
 ``asyncio.wrap_future`` and what stands on it copy each result and each cancellation to and fro between two futures;
 ``asyncio.wait`` first makes a set of whatever it is given.
@@ -34,7 +34,25 @@ def all_done(futures: Sequence[Future[Any]]) -> asyncio.Future[None]:
     return done
 
 
-async def wait(done: asyncio.Future[None], seconds: float) -> None:
+def settled(futures: Sequence[asyncio.Future[Any]]) -> asyncio.Future[Any]:
+    """What is done when all of these are, however they end: their results and errors stay with them."""
+    if len(futures) == 1:
+        return futures[0]
+    done = asyncio.get_running_loop().create_future()
+    left = len(futures)
+
+    def one_is(_: asyncio.Future[Any]) -> None:
+        nonlocal left
+        left -= 1
+        if not left and not done.done():
+            done.set_result(None)
+
+    for future in futures:
+        future.add_done_callback(one_is)
+    return done
+
+
+async def wait(done: asyncio.Future[Any], seconds: float) -> None:
     """Wait until something is done, but no longer than this."""
     loop = asyncio.get_running_loop()
     waiter = loop.create_future()

@@ -1,0 +1,330 @@
+"""The workers of one model: processes that do the tasks, and threads of this process while there are none.
+
+A service answers as soon as its own model is loaded; its processes come a little later. One that is killed is started
+again, and what it was given is done by another: only a task under which two have ended is given up.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+from http import HTTPStatus
+from itertools import count
+from time import perf_counter
+from typing import Any, cast
+
+from fulldeck.inference.recognizer import Recognizer
+from fulldeck.serving.metrics import Metrics
+from fulldeck.serving.problems import Problem
+from fulldeck.serving.work import Outcome, Task, perform
+from fulldeck.serving.worker import HEAD, Board, framed
+
+logger = logging.getLogger(__name__)
+
+MOST_LIVES = 2
+"""A task is given up when so many workers have ended under it: it may be what ends them."""
+
+MOST_FAILURES = 5
+"""After so many workers in a row that ended before they did anything, threads of this process do the work."""
+
+END_SECONDS = 5.0
+"""A worker that is let go has so long to end."""
+
+_numbers = count(1)
+
+
+class Job:
+    """A task that somebody waits for.
+
+    Attributes:
+        task: the task.
+        future: is done when it is, with its outcome or an error.
+        number: tells it from all others of this process.
+        ended: so many workers have ended under it.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.number = next(_numbers)
+        self.ended = 0
+        self.board: Board | None = None
+        self._abandoned = False
+        self._decoding: tuple[int, float] | None = None
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self._abandoned
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more."""
+        self._abandoned = True
+        if self.board is not None and not self.future.done():
+            self.board.abandon(self.number)
+
+    def decode(self, index: int | None) -> None:
+        """A thread decodes this file of it from now on."""
+        self._decoding = None if index is None else (index, perf_counter())
+
+    def decoding(self) -> tuple[int, float] | None:
+        """The file that is being decoded, by its place among the request's, and since when."""
+        if self.future.done():
+            return None
+        return self._decoding if self.board is None else self.board.decoding(self.number)
+
+    def finish(self, answer: Outcome | BaseException) -> None:
+        """Tell those who wait."""
+        if self.future.done():
+            return
+        if isinstance(answer, BaseException):
+            self.future.set_exception(answer)
+            self.future.exception()  # nobody may be left who asks for it
+        else:
+            self.future.set_result(answer)
+
+
+class Crew:
+    """Those who work with one model.
+
+    Args:
+        recognizer: the model.
+        size: so many processes; 0 for none.
+        threads: do the work while there are none.
+        metrics: where lost workers are counted.
+    """
+
+    def __init__(self, recognizer: Recognizer, size: int, threads: Executor, metrics: Metrics) -> None:
+        self.recognizer = recognizer
+        self._threads = threads
+        self._metrics = metrics
+        self._workers: list[_Worker] = []
+        self._parked: list[Job] = []  # what must not be done in this process
+        self._failures = 0
+        self._closing = False
+        self._hiring = {asyncio.create_task(self._hire()) for _ in range(size)}
+
+    @property
+    def ready(self) -> int:
+        """So many processes work."""
+        return len(self._workers)
+
+    def processes(self) -> list[int]:
+        """Their ids."""
+        return [worker.process.pid for worker in self._workers]
+
+    def submit(self, task: Task) -> Job:
+        """Have a task done."""
+        job = Job(task)
+        self._place(job)
+        return job
+
+    def close(self) -> None:
+        """Let the processes go when they have done what they were given; there will be no further task."""
+        self._closing = True
+        for task in self._hiring:
+            task.cancel()
+        for worker in self._workers:
+            worker.leave()
+
+    async def closed(self) -> None:
+        """Wait until they are gone."""
+        workers = list(self._workers)
+        while any(worker.jobs for worker in workers):
+            await asyncio.sleep(0.05)
+        for worker in workers:
+            await asyncio.to_thread(worker.end)
+
+    def _place(self, job: Job) -> None:
+        if self._workers:
+            min(self._workers, key=lambda worker: len(worker.jobs)).give(job)
+        elif job.ended and self._hiring:
+            self._parked.append(job)
+        elif job.ended:
+            job.finish(_lost())
+        else:
+            self._in_thread(job)
+
+    def _in_thread(self, job: Job) -> None:
+        loop = asyncio.get_running_loop()
+
+        def work() -> None:
+            answer: Outcome | BaseException
+            try:
+                answer = perform(self.recognizer, job.task, job)
+            except BaseException as error:  # noqa: BLE001  (it is raised where the answer is waited for)
+                answer = error
+            if not loop.is_closed():  # the service has ended meanwhile
+                loop.call_soon_threadsafe(job.finish, answer)
+
+        self._threads.submit(work)
+
+    async def _hire(self) -> None:
+        """Start a worker, and again while it ends before it is ready."""
+        while not self._closing and self._failures < MOST_FAILURES:
+            worker = _Worker(self._ended)
+            try:
+                await worker.start(self.recognizer)
+            except (OSError, EOFError, ValueError) as error:
+                self._failures += 1
+                await asyncio.to_thread(worker.end)
+                if self._failures == MOST_FAILURES:
+                    reason = str(error) or "it ends at once"
+                    logger.error("no worker process can be started (%s): threads do the work", reason)  # noqa: TRY400
+                continue
+            except asyncio.CancelledError:
+                worker.leave()
+                asyncio.get_running_loop().run_in_executor(None, worker.end)
+                raise
+            worker.taken_on = True
+            self._workers.append(worker)
+            break
+        if current := asyncio.current_task():
+            self._hiring.discard(current)
+        parked, self._parked = self._parked, []
+        for job in parked:
+            self._place(job)
+
+    def _ended(self, worker: "_Worker") -> None:
+        """A worker that was ready has gone."""
+        self._workers.remove(worker)
+        if not self._closing:
+            logger.warning("a worker process has ended, and is started again")
+            self._metrics.worker_restarts.inc()
+            self._failures = 0 if worker.busy else self._failures + 1
+            self._hiring.add(asyncio.create_task(self._hire()))
+            asyncio.get_running_loop().run_in_executor(None, worker.end)
+        jobs = list(worker.jobs)
+        worker.jobs.clear()
+        for at, job in enumerate(jobs):
+            job.board = None
+            job.ended += not at  # what it was busy with; the others had only been sent to it
+            if job.ended >= MOST_LIVES:
+                job.finish(_lost())
+            else:
+                self._place(job)
+
+
+class _Worker(asyncio.Protocol):
+    """One process, as the service sees it: what it is given it does in that order.
+
+    Attributes:
+        process: the process.
+        jobs: what it has been given.
+        busy: whether it has done anything.
+        taken_on: whether it belongs to the crew.
+    """
+
+    process: "subprocess.Popen[bytes]"
+
+    def __init__(self, ended: Callable[["_Worker"], None]) -> None:
+        self.jobs: deque[Job] = deque()
+        self.busy = False
+        self.taken_on = False
+        self._ended = ended
+        self._ready = asyncio.get_running_loop().create_future()
+        self._received = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self._board: Board | None = None
+
+    async def start(self, recognizer: Recognizer) -> None:
+        """Start it, and wait until it can work.
+
+        Raises:
+            OSError: it cannot be started.
+            EOFError: it has ended.
+            ValueError: it cannot use the model's file, or has found another one there.
+        """
+        ours, theirs = socket.socketpair()
+        with tempfile.TemporaryFile() as memory:
+            memory.truncate(Board.SIZE)
+            self._board = Board(memory.fileno())
+            with theirs:
+                model = json.dumps([str(recognizer.classifier.path), _text(recognizer.locator_path)])
+                files = (theirs.fileno(), memory.fileno())
+                command = [sys.executable, "-m", "fulldeck.serving.worker", *map(str, files), model]
+                # Not in the loop's thread: a process that has much memory takes its time to start another.
+                try:
+                    self.process = await asyncio.to_thread(
+                        subprocess.Popen, command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=files
+                    )
+                except BaseException:
+                    ours.close()  # at which a process that has been started all the same ends
+                    raise
+        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
+        told = await self._ready
+        if told != recognizer.info:
+            self.leave()
+            raise ValueError(told if isinstance(told, str) else "the model's file is another one by now")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def give(self, job: Job) -> None:
+        """Have it do a job, when it has done those before."""
+        assert self._transport is not None  # noqa: S101  (it is ready)
+        self.jobs.append(job)
+        job.board = self._board
+        self._transport.write(framed((job.number, job.task)))
+        if job.abandoned:
+            job.abandon()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what it has done."""
+        self._received += data
+        while len(self._received) >= HEAD.size:
+            end = HEAD.size + HEAD.unpack_from(self._received)[0]
+            if len(self._received) < end:
+                return
+            answer: Any = pickle.loads(memoryview(self._received)[HEAD.size : end])  # noqa: S301  (our own process)
+            del self._received[:end]
+            if not self._ready.done():
+                self._ready.set_result(answer)
+            elif self.jobs:  # or it was let go before it was ready
+                self.busy = True
+                self.jobs.popleft().finish(answer)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """It has ended, or was let go."""
+        if not self._ready.done():
+            self._ready.set_exception(EOFError())
+        elif self.taken_on:
+            self._ended(self)
+
+    def leave(self) -> None:
+        """Let it go when it has done what it was given."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def end(self) -> None:
+        """Wait for its end, and bring it about where it does not come. Not to be called in the loop's thread."""
+        process = getattr(self, "process", None)
+        if process is None:
+            return
+        try:
+            process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def processes_can_be_used() -> bool:
+    """Whether this system passes open files on to a process."""
+    return os.name == "posix"
+
+
+def _text(path: Any) -> str | None:
+    return None if path is None else str(path)
+
+
+def _lost() -> Problem:
+    detail = "the processes that worked on this have ended: one of its files may be what ends them"
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "worker-lost", detail, headers={"Retry-After": "1"})

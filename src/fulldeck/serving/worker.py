@@ -1,0 +1,157 @@
+"""A process that works for the service: it loads the model, then does one task after another until it is let go.
+
+So decoding and inference share no interpreter with HTTP, nor with each other, and neither waits for the other's lock.
+"""
+
+import json
+import mmap
+import os
+import pickle
+import signal
+import socket
+import struct
+import sys
+import traceback
+from time import perf_counter
+from typing import Any
+
+from fulldeck.errors import FulldeckError
+from fulldeck.garbage import look_for_garbage
+from fulldeck.inference.recognizer import Recognizer
+from fulldeck.serving.model_source import EXAMPLE
+from fulldeck.serving.work import Task, perform
+
+HEAD = struct.Struct("<Q")
+"""Before each message: its length in bytes. A message is pickled; nobody else can write to the socket."""
+
+_STATE = struct.Struct("<qqd")
+_NUMBER = struct.Struct("<q")
+_SLOTS = 64
+
+
+class Board:
+    """A little memory that the service and one worker share: who writes what is fixed, and nobody waits for it.
+
+    Args:
+        file: a file descriptor, which must have :data:`SIZE` bytes.
+    """
+
+    SIZE = _STATE.size + _SLOTS * _NUMBER.size
+
+    def __init__(self, file: int) -> None:
+        self._memory = mmap.mmap(file, self.SIZE)
+
+    def decode(self, task: int, index: int | None) -> None:
+        """The worker's: it decodes this file of this task from now on; None for none."""
+        _STATE.pack_into(self._memory, 0, task, -1 if index is None else index, perf_counter())
+
+    def decoding(self, task: int) -> tuple[int, float] | None:
+        """Which file of this task is being decoded, and since when (by the system's monotonic clock)."""
+        number, index, since = _STATE.unpack_from(self._memory)
+        return (index, since) if number == task and index >= 0 else None
+
+    def abandon(self, task: int) -> None:
+        """The service's: nobody waits for this task any more."""
+        _NUMBER.pack_into(self._memory, self._slot(task), task)
+
+    def abandoned(self, task: int) -> bool:
+        """Whether nobody waits for it."""
+        found: tuple[int] = _NUMBER.unpack_from(self._memory, self._slot(task))
+        return found[0] == task
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._memory.close()
+
+    @staticmethod
+    def _slot(task: int) -> int:
+        return _STATE.size + task % _SLOTS * _NUMBER.size
+
+
+class _Progress:
+    """One task's part of the board."""
+
+    def __init__(self, board: Board, task: int) -> None:
+        self._board = board
+        self._task = task
+
+    @property
+    def abandoned(self) -> bool:
+        return self._board.abandoned(self._task)
+
+    def decode(self, index: int | None) -> None:
+        self._board.decode(self._task, index)
+
+
+def framed(message: Any) -> bytes:
+    """A message as it goes through the socket."""
+    content = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    return HEAD.pack(len(content)) + content
+
+
+def _receive(connection: socket.socket, count: int) -> bytes:
+    """Exactly so many bytes.
+
+    Raises:
+        EOFError: the service lets this worker go, or is no more.
+    """
+    data = bytearray(count)
+    rest = memoryview(data)
+    while rest:
+        got = connection.recv_into(rest)
+        if not got:
+            raise EOFError
+        rest = rest[got:]
+    return bytes(data)
+
+
+def _next(connection: socket.socket) -> tuple[int, Task]:
+    (length,) = HEAD.unpack(_receive(connection, HEAD.size))
+    task: tuple[int, Task] = pickle.loads(_receive(connection, length))  # noqa: S301  (the service's own)
+    return task
+
+
+def _work(connection: socket.socket, board: Board, recognizer: Recognizer) -> None:
+    while True:
+        number, task = _next(connection)
+        try:
+            answer: Any = perform(recognizer, task, _Progress(board, number))
+        except FulldeckError as error:
+            answer = error
+        except Exception:  # noqa: BLE001  (a fault of ours, which the service logs under the request's id)
+            answer = RuntimeError(traceback.format_exc())
+        connection.sendall(framed(answer))
+
+
+def main() -> None:
+    """Work until the other end of the socket is closed: ``worker SOCKET BOARD MODEL`` and the locator, or null."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # it is the service that ends, and lets its workers go
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    board = Board(int(sys.argv[2]))
+    try:
+        recognizer = _loaded(connection)
+        if recognizer is not None:
+            _work(connection, board, recognizer)
+    except (EOFError, ConnectionError):
+        pass
+    os._exit(0)  # nothing is left to do, and to take everything down takes time
+
+
+def _loaded(connection: socket.socket) -> Recognizer | None:
+    """The model, of which the service is told; None where it cannot be used, which it is told, too."""
+    model, locator = json.loads(sys.argv[3])
+    try:
+        recognizer = Recognizer(model, threads=1, locator=locator)
+        recognizer.open_locator()
+        recognizer.classify(EXAMPLE.read_bytes())  # the first time takes longer
+    except Exception as error:  # noqa: BLE001  (a stack trace of this process says nothing to a user)
+        connection.sendall(framed(f"{type(error).__name__}: {error}"))
+        return None
+    look_for_garbage()
+    connection.sendall(framed(recognizer.info))
+    return recognizer
+
+
+if __name__ == "__main__":
+    main()
