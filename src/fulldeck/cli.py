@@ -550,6 +550,42 @@ def compress(*, model: Path, out: Path | None, precision: Any, folder: Path, opt
     click.echo(run_compress(model, out, folder, precision=precision, optimised=optimise).summary())
 
 
+@main.command()
+@click.argument("first", type=PATH)
+@click.argument("then", type=PATH)
+@click.option("--out", type=PATH, required=True, help="The model file to write.")
+@click.option(
+    "--bar",
+    type=click.FloatRange(min=0),
+    default=None,
+    help="From this probability on FIRST's answer stands [default: chosen on the held-out pictures].",
+)
+@click.option(
+    "--held-out",
+    type=PATH,
+    multiple=True,
+    help="A folder of class folders that FIRST was not trained on, to choose the bar on; repeatable.",
+)
+@click.option("--no-card", type=PATH, multiple=True, help="The same, of what is no card or part of one; repeatable.")
+@click.option(
+    "--data", "folder", type=PATH, default=Path("data/kaggle-cards"), help="Its train split brings embeddings together."
+)
+def cascade(
+    *,
+    first: Path,
+    then: Path,
+    out: Path,
+    bar: float | None,
+    held_out: tuple[Path, ...],
+    no_card: tuple[Path, ...],
+    folder: Path,
+) -> None:
+    """Join two models (an .onnx file, a run folder, or "champion"): THEN is asked only where FIRST is not sure."""
+    from fulldeck.training.cascade import cascade as run_cascade
+
+    click.echo(run_cascade(first, then, out, folder, bar=bar, held_out=held_out, no_card=no_card).summary())
+
+
 def _asking(command: Any) -> Any:
     """What classify and locate have in common: what to read, whom to ask, and how answers look."""
     options = (

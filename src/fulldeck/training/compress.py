@@ -109,7 +109,8 @@ def compress(
     Raises:
         ConfigError: ``out`` is the model itself, or a folder.
         DataError: the dataset cannot be used for this model.
-        ModelError: the model cannot be used, is compressed already, or what is made does not answer as it does.
+        ModelError: the model cannot be used, is compressed already or a cascade, or what is made does not answer as it
+            does.
     """
     path = find_model(model)
     target = out or _usual_name(model, path, precision)
@@ -119,6 +120,10 @@ def compress(
     info = Classifier(path, threads=1).info
     if "compression" in info.config:
         msg = f"{path} is compressed already; take the model that it was made from: {info.config['compression']['of']}"
+        raise ModelError(msg)
+    if "cascade" in info.config:
+        parts = " and ".join(info.config["cascade"][part]["version"] for part in ("first", "then"))
+        msg = f"{path} is a cascade; compress one of the models that it joins ({parts}), and join them again"
         raise ModelError(msg)
     whole = optimise(onnx.load(path), ort.GraphOptimizationLevel.ORT_ENABLE_BASIC)  # half-stored weights turn back
     calibration, compared, truth = _images(data, info, cache)

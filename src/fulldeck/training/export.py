@@ -26,6 +26,7 @@ from fulldeck.inference.classifier import Classifier
 from fulldeck.inference.model_file import EMBEDDING, INPUT, METADATA_KEY, PROBABILITIES, LocatorInfo, ModelInfo
 from fulldeck.inference.seal import seal
 from fulldeck.training.calibrate import fit_temperature, fit_threshold
+from fulldeck.training.cascade_graph import initialisers
 from fulldeck.training.module import CardModule
 from fulldeck.training.train import data_module, start_from
 
@@ -373,6 +374,6 @@ def _reference(embeddings: list[Tensor], images: list[Tensor]) -> dict[str, Any]
 def fingerprint(graph: onnx.ModelProto, *settings: float) -> str:
     """Hash the weights, and what else decides the answers: eight hex digits that differ when the model does."""
     digest = hashlib.sha256(repr(settings).encode() if settings else b"")
-    for tensor in sorted(graph.graph.initializer, key=lambda tensor: tensor.name):
+    for tensor in sorted(initialisers(graph.graph), key=lambda tensor: tensor.name):
         digest.update(tensor.SerializeToString())
     return digest.hexdigest()[:8]

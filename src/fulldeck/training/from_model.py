@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from fulldeck.errors import ConfigError
 from fulldeck.inference.classifier import Classifier
+from fulldeck.training.cascade_graph import last_network
 from fulldeck.training.module import CardModule
 
 
@@ -25,7 +26,7 @@ def start_from_model(module: CardModule, file: Path, images: Iterable[Tensor]) -
 
     Args:
         module: what will be trained.
-        file: as ``fulldeck export`` wrote it.
+        file: as ``fulldeck export`` wrote it; or a cascade, of which the second network is taken.
         images: some batches to measure the statistics on, float [N, 3, S, S] in 0..1.
 
     Raises:
@@ -36,7 +37,7 @@ def start_from_model(module: CardModule, file: Path, images: Iterable[Tensor]) -
     if info.labels != module.labels:
         msg = f"init={file} knows other labels than the data; train from another start"
         raise ConfigError(msg)
-    graph = onnx.load(file).graph
+    graph = last_network(onnx.load(file)).graph
     tensors = {each.name: torch.from_numpy(np.array(numpy_helper.to_array(each))) for each in graph.initializer}
     # what is stored in half precision has its name from the node that turns it back
     whole = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "Cast"}

@@ -40,7 +40,7 @@ def load_teacher(file: Path, labels: tuple[str, ...], images: Iterable[Tensor]) 
     """Read a teacher from a model file that ``fulldeck export`` wrote.
 
     Args:
-        file: the model file.
+        file: the model file. Of a cascade the second network teaches.
         labels: the student's.
         images: some batches, float [N, 3, S, S] in 0..1, as `start_from_model` wants them.
 

@@ -1,0 +1,460 @@
+"""``fulldeck cascade``: two model files as one, of which the large network is asked only where the small one is unsure.
+
+What it writes is a model file like any other, with a version of its own.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from fulldeck.data.dataset import Batches, Images, open_cache
+from fulldeck.data.layout import SPLITS, split_folder
+from fulldeck.errors import ConfigError, DataError, ModelError
+from fulldeck.inference.classifier import Classifier
+from fulldeck.inference.cores import available_cores
+from fulldeck.inference.model_file import EMBEDDING, INPUT, PROBABILITIES, ModelInfo
+from fulldeck.inference.recognizer import FILLS
+from fulldeck.registry.behaviour import turned
+from fulldeck.training.cascade_graph import channels_first, first_look, is_cascade, join
+from fulldeck.training.evaluate import find_model
+from fulldeck.training.export import LARGEST_DIFFERENCE, fingerprint, write_model
+
+BARS = (FILLS, 0.98, 0.985, 0.99, 0.993, 0.995, 0.997, 0.998, 0.999, 0.9995, 0.9997, 0.9999, 0.99995, 0.99999)
+"""The bars that are tried. None lies below `FILLS`: a picture that is answered with less is searched for cards."""
+
+UNSAFE = 0.001
+"""The largest share of the answers that the first network settles which may be unsafe."""
+
+TURNS = (0, 15, 30, 45, 60, 75, 90, 180)
+"""Degrees by which each held-out picture is turned, every other one to the right. A network of few pixels that is sure
+of a turned card is sometimes sure of another one."""
+
+FITTED_ON = 4096
+"""Images by which embeddings are brought together."""
+
+COMPARED_ON = 512
+"""Other images, on which that is measured, and on which the file must answer as its parts do."""
+
+RANK = 96
+"""Directions that the first's embeddings are brought along: they lie in about as many as there are labels."""
+
+RIDGE = 0.05
+"""Of the variance of the mean direction: what holds the fit back from directions that vary little."""
+
+STORED_SIZE = 224  # pixels: the cache that training uses, too
+_BATCH = 32
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What the first network settles of some pictures.
+
+    Attributes:
+        pictures: how many it was asked about.
+        settled: how many of them its answer stood for.
+        unsafe: how many of those answers are unsafe: a wrong name of a card; or, where there is none, a name that the
+            second network does not give as well with `FILLS` or more.
+    """
+
+    pictures: int
+    settled: int
+    unsafe: int
+
+    @property
+    def share(self) -> float:
+        """The share that is settled; 0 of no pictures."""
+        return self.settled / self.pictures if self.pictures else 0.0
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What was made.
+
+    Attributes:
+        model, version: the file written, and its version.
+        first, first_version: the model that looks first.
+        then, then_version: the one that is asked where the first is unsure.
+        bar: the first's answer stands from this probability on.
+        chosen: whether the bar was chosen on the held-out pictures, and not given.
+        upright, turned: held-out cards, as they are and turned.
+        no_card: held-out pictures of no card, as they are and turned.
+        same_label: how many of the upright cards get the second's label.
+        tried: if the bar was chosen: for each bar the answers of all kinds settled, and the unsafe ones among them.
+        likeness: mean cosine of the first's embeddings, brought among the second's, and the second's, on training
+            images that the fit has not seen.
+        likeness_settled: the same on the upright cards that the first settles; None if there are none.
+        megabytes, first_megabytes, then_megabytes: sizes of the files.
+    """
+
+    model: str
+    version: str
+    first: str
+    first_version: str
+    then: str
+    then_version: str
+    bar: float
+    chosen: bool
+    upright: Settled
+    turned: Settled
+    no_card: Settled
+    same_label: int
+    tried: dict[str, tuple[int, int]]
+    likeness: float
+    likeness_settled: float | None
+    megabytes: float
+    first_megabytes: float
+    then_megabytes: float
+
+    def summary(self) -> str:
+        """Say in a few lines what was written, and what the first network settles."""
+        kinds = (("upright", self.upright), ("turned", self.turned), ("no card", self.no_card))
+        shares = ", ".join(
+            f"{name} {kind.share:.1%} of {kind.pictures} ({kind.unsafe} unsafe)"
+            for name, kind in kinds
+            if kind.pictures
+        )
+        lines = [
+            f"{self.model}: version {self.version}, {self.megabytes:.1f} MB",
+            f"{self.first_version} settles what it is sure of by {self.bar:g}; {self.then_version} answers the rest",
+        ]
+        if shares:
+            lines.append(f"settled: {shares}")
+        if self.upright.pictures:
+            alike = f"{self.same_label} of {self.upright.pictures} upright cards"
+            lines.append(f"same label as {self.then_version} alone: {alike}")
+        near = "" if self.likeness_settled is None else f", {self.likeness_settled:.3f} where the first settles"
+        lines.append(f"embeddings: mean cosine {self.likeness:.3f} with the second's{near}")
+        lines.append(f"next: fulldeck evaluate {self.model} DATA")
+        return "\n".join(lines)
+
+
+def cascade(
+    first: Path | str,
+    then: Path | str,
+    out: Path,
+    data: Path = Path("data/kaggle-cards"),
+    *,
+    bar: float | None = None,
+    held_out: Sequence[Path] = (),
+    no_card: Sequence[Path] = (),
+    cache: Path = Path("data/cache"),
+) -> Joined:
+    """Join two models in one file, and write a report beside it.
+
+    Args:
+        first: the small one: a model file of ``fulldeck export``, a run folder with one, or "champion". It looks at
+            each image first, shrunk to its own size.
+        then: the large one, of the same labels, whose size is a whole multiple of the first's.
+        out: the file to write.
+        data: a dataset whose ``train`` split brings the first's embeddings among the second's.
+        bar: from which probability on the first's answer stands. None for the lowest of `BARS` at which at most
+            `UNSAFE` of what the first settles of the held-out pictures is unsafe, as they are and turned.
+        held_out: folders of class folders that the first was not trained on.
+        no_card: folders of class folders of what is no card, or but a part of one.
+        cache: the folder for decoded images.
+
+    Raises:
+        ConfigError: the models do not go together, ``out`` is one of them or a folder, or there is neither a bar nor
+            anything to choose it on.
+        DataError: a folder cannot be used for these models.
+        ModelError: a model cannot be used or is a cascade already, no bar is safe, or the file does not answer as its
+            parts do (it is not left behind).
+    """
+    paths = find_model(first), find_model(then)
+    if out.is_dir() or any(out.exists() and path.exists() and out.samefile(path) for path in paths):
+        msg = f"{out} is {'a folder' if out.is_dir() else 'one of the models'}; name another file with --out"
+        raise ConfigError(msg)
+    infos = Classifier(paths[0], threads=1).info, Classifier(paths[1], threads=1).info
+    graphs = onnx.load(paths[0]), onnx.load(paths[1])
+    _check_parts(paths, infos, graphs)
+    if bar is None and not held_out:
+        msg = "nothing says how sure the first must be: name pictures with --held-out, or a probability with --bar"
+        raise ConfigError(msg)
+    info = infos[1]
+    networks = _Network(first_look(graphs[0], info.size)), _Network(channels_first(graphs[1]))
+    cards = [_open(folder, info.labels, cache) for folder in held_out]
+    others = [_open(folder, None, cache) for folder in no_card]
+
+    brought, likeness, sample = _bring(_training_images(data, info, cache), networks)
+    looks = _Looks(networks, brought, min(BARS[0], BARS[0] if bar is None else bar))
+    for images in (Images([found], info.labels, info.size) for found in cards):
+        looks.add(images, cards=True)
+    for images in (Images([found], info.labels, info.size) for found in others):
+        looks.add(images, cards=False)
+    tops, safe = looks.column("top"), looks.column("safe")
+    tried = {f"{each:g}": _count(tops, safe, each) for each in BARS} if bar is None else {}
+    used = choose_bar(tops, safe) if bar is None else bar
+
+    graph = join(*graphs, used, brought)
+    figures = looks.figures(used)
+    # The second's reference stands: the first's embeddings are brought among those that it was taken from.
+    made = replace(
+        info,
+        version=f"{datetime.now(UTC):%Y.%m.%d}-{fingerprint(graph, used)}",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        config=info.config | {"cascade": _told(infos, used, figures, likeness)},
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f".{out.name}.part")
+    write_model(graph, made, part)
+    if (difference := _difference(part, sample, used)) >= LARGEST_DIFFERENCE:
+        part.unlink()
+        msg = f"{out} was not written: a probability of its parts' answers differs by {difference:.3f}"
+        raise ModelError(msg)
+    report = Joined(
+        model=str(out),
+        version=made.version,
+        first=str(paths[0]),
+        first_version=infos[0].version,
+        then=str(paths[1]),
+        then_version=info.version,
+        bar=used,
+        chosen=bar is None,
+        tried=tried,
+        likeness=likeness,
+        megabytes=round(part.stat().st_size / 1e6, 2),
+        first_megabytes=round(paths[0].stat().st_size / 1e6, 2),
+        then_megabytes=round(paths[1].stat().st_size / 1e6, 2),
+        **figures,
+    )
+    part.replace(out)
+    out.with_suffix(".parity.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    return report
+
+
+def choose_bar(
+    tops: NDArray[Any], safe: NDArray[np.bool_], bars: Sequence[float] = BARS, most: float = UNSAFE
+) -> float:
+    """Choose the lowest bar at which few enough of the answers that reach it are unsafe.
+
+    Args:
+        tops: float [M], the first network's largest probability of each picture.
+        safe: bool [M], whether its answer may stand.
+        bars: the bars to try, ascending.
+        most: the largest share of unsafe answers.
+
+    Raises:
+        ModelError: there is none.
+    """
+    for bar in bars:
+        settled, unsafe = _count(tops, safe, bar)
+        if settled and unsafe <= most * settled:
+            return bar
+    settled, unsafe = _count(tops, safe, bars[-1])
+    msg = (
+        f"no bar is safe: of the {settled} held-out pictures that the first network is sure of by {bars[-1]:g}, "
+        f"{unsafe} are unsafe, and {most:.1%} may be; train it longer, or name a bar with --bar"
+    )
+    raise ModelError(msg)
+
+
+def _count(tops: NDArray[Any], safe: NDArray[np.bool_], bar: float) -> tuple[int, int]:
+    settled = tops >= np.float32(bar)  # as the graph compares
+    return int(settled.sum()), int((settled & ~safe).sum())
+
+
+def _check_parts(
+    paths: tuple[Path, Path], infos: tuple[ModelInfo, ModelInfo], graphs: tuple[onnx.ModelProto, onnx.ModelProto]
+) -> None:
+    for path, graph in zip(paths, graphs, strict=True):
+        if is_cascade(graph):
+            msg = f"{path} is a cascade already; take one of the two models that it joins"
+            raise ModelError(msg)
+    if infos[0].labels != infos[1].labels:
+        msg = f"{paths[0]} and {paths[1]} know different labels, so one cannot answer for the other"
+        raise ConfigError(msg)
+    if infos[0].size > infos[1].size:
+        msg = (
+            f"{paths[0]} looks at {infos[0].size} pixels and {paths[1]} at {infos[1].size}: "
+            "name the model of the smaller images first"
+        )
+        raise ConfigError(msg)
+
+
+class _Network:
+    """A graph in memory, asked a batch at a time."""
+
+    def __init__(self, graph: onnx.ModelProto) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = available_cores()
+        options.log_severity_level = 3
+        self.session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, images: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        """Give (probabilities [N, C], embedding [N, D]) of uint8 [N, S, S, 3]."""
+        probabilities, embedding = self.session.run([PROBABILITIES, EMBEDDING], {INPUT: images})
+        return probabilities, embedding
+
+
+_Networks = tuple[_Network, _Network]
+_Brought = tuple[Floats, Floats, Floats]
+
+
+def _open(folder: Path, labels: tuple[str, ...] | None, cache: Path) -> Any:
+    """Open the decoded images of a folder of class folders; of these labels, if any are given."""
+    if splits := [name for name in SPLITS if (folder / name).is_dir()]:
+        msg = f"{folder} has splits; name the one that was held out, such as {folder / splits[-1]}"
+        raise DataError(msg)
+    found = open_cache(folder, STORED_SIZE, cache)
+    if labels is not None and (unknown := sorted(set(found.labels) - set(labels))):
+        msg = f"{folder} has labels that the models do not know: {', '.join(unknown[:5])}; name it with --no-card"
+        raise DataError(msg)
+    return found
+
+
+def _training_images(data: Path, info: ModelInfo, cache: Path) -> tuple[Images, list[list[int]], list[list[int]]]:
+    """Read training images of the second's size: to fit embeddings on, and others to compare on, in batches."""
+    images = Images([open_cache(split_folder(data, "train"), STORED_SIZE, cache)], info.labels, info.size)
+    order = np.random.default_rng(0).permutation(len(images))
+    compared = min(COMPARED_ON, len(order) // 4)
+    if compared < 1:
+        msg = f"{data} has {len(order)} training images; it takes four at least to bring embeddings together"
+        raise DataError(msg)
+    fitted = order[compared : compared + FITTED_ON]
+    return images, list(Batches(fitted, _BATCH)), list(Batches(order[:compared], _BATCH))
+
+
+_Sample = tuple[NDArray[np.uint8], Floats, Floats]
+
+
+def _bring(
+    training: tuple[Images, list[list[int]], list[list[int]]], networks: _Networks
+) -> tuple[_Brought, float, _Sample]:
+    """Find what brings the first's embeddings among the second's, by least squares with a ridge and of low rank.
+
+    Returns:
+        The two factors and the shift; the mean cosine of both on the images to compare on; and those, with the
+        probabilities that either network gives them.
+    """
+    images, fit, compare = training
+    given, wanted = (
+        np.concatenate(part).astype(np.float64)
+        for part in zip(
+            *(
+                (networks[0](pixels)[1], networks[1](pixels)[1])
+                for pixels in _batches(images, fit, "bringing embeddings together")
+            ),
+            strict=True,
+        )
+    )
+    centre, goal = given.mean(0), wanted.mean(0)
+    given -= centre
+    spread = given.T @ given
+    ridge = RIDGE * max(np.trace(spread) / len(spread), 1e-9)
+    slope = np.linalg.solve(spread + ridge * np.eye(len(spread)), given.T @ (wanted - goal))
+    # Reduced-rank regression: along the directions that what is fitted varies most in.
+    reached = slope.T @ spread @ slope
+    up = np.linalg.eigh(reached)[1][:, ::-1][:, :RANK].T
+    down = slope @ up.T
+    brought = down.astype(np.float32), up.astype(np.float32), (goal - centre @ down @ up).astype(np.float32)
+
+    shown = list(_batches(images, compare))
+    answers = [(*networks[0](pixels), *networks[1](pixels)) for pixels in shown]
+    early, inner, late, outer = (np.concatenate(part) for part in zip(*answers, strict=True))
+    return brought, float(_cosines(inner, outer, brought).mean()), (np.concatenate(shown), early, late)
+
+
+def _batches(images: Images, batches: Sequence[list[int]], telling: str | None = None) -> Iterator[NDArray[np.uint8]]:
+    console = Console(stderr=True)
+    silent = telling is None or not console.is_terminal
+    for batch in track(batches, telling or "", transient=True, console=console, disable=silent):
+        yield images[batch][0].numpy()
+
+
+def _cosines(inner: Floats, outer: Floats, brought: _Brought) -> Floats:
+    """Compare the first's embeddings [N, D'], brought among the second's, with the second's [N, D]."""
+    down, up, shift = brought
+    moved = inner @ down @ up + shift
+    lengths = np.linalg.norm(moved, axis=1) * np.linalg.norm(outer, axis=1)
+    return np.asarray((moved * outer).sum(1) / np.maximum(lengths, 1e-9), np.float32)
+
+
+class _Looks:
+    """What both networks say of held-out pictures, as they are and turned.
+
+    The second is asked only where its answer is wanted: where the first would settle one at some bar.
+    """
+
+    def __init__(self, networks: _Networks, brought: _Brought, lowest: float) -> None:
+        self.networks = networks
+        self.brought = brought
+        self.lowest = np.float32(lowest)
+        self.parts: list[dict[str, NDArray[Any]]] = []
+
+    def add(self, images: Images, *, cards: bool) -> None:
+        """Ask about pictures of cards, or of what is none."""
+        batches = list(Batches(np.arange(len(images)), _BATCH))
+        for batch, pixels in zip(batches, _batches(images, batches, "asking about held-out pictures"), strict=True):
+            for degrees in TURNS:
+                shown = [
+                    turned(image, -degrees if at % 2 else degrees) for at, image in zip(batch, pixels, strict=True)
+                ]
+                truth = images.targets[batch] if cards else None
+                self._ask(np.stack(shown) if degrees else pixels, truth, upright=degrees == 0)
+
+    def _ask(self, pixels: NDArray[np.uint8], truth: NDArray[np.int64] | None, *, upright: bool) -> None:
+        early, inner = self.networks[0](pixels)
+        top, label = early.max(1), early.argmax(1)
+        cosine, same, fills = np.full(len(top), np.nan), np.ones(len(top), bool), np.zeros(len(top), bool)
+        at = np.flatnonzero(top >= self.lowest) if upright or truth is None else np.zeros(0, np.int64)
+        if at.size:
+            late, outer = self.networks[1](np.ascontiguousarray(pixels[at]))
+            same[at] = late.argmax(1) == label[at]
+            fills[at] = late.max(1) >= np.float32(FILLS)
+            cosine[at] = _cosines(inner[at], outer, self.brought)
+        kind = 2 if truth is None else 0 if upright else 1
+        safe = same & fills if truth is None else label == truth
+        self.parts.append(
+            {"top": top, "safe": safe, "same": same, "cosine": cosine, "kind": np.full(len(top), kind, np.int64)}
+        )
+
+    def column(self, name: str) -> NDArray[Any]:
+        """One of the values of each picture, [M]."""
+        return np.concatenate([part[name] for part in self.parts]) if self.parts else np.zeros(0, np.float32)
+
+    def figures(self, bar: float) -> dict[str, Any]:
+        """Count what the first settles by a bar."""
+        top, safe, kind = self.column("top"), self.column("safe").astype(bool), self.column("kind")
+        kinds = [Settled(int((kind == at).sum()), *_count(top[kind == at], safe[kind == at], bar)) for at in range(3)]
+        settled = (top >= np.float32(bar)) & (kind == 0)
+        cosines = self.column("cosine")[settled]
+        return {
+            **dict(zip(("upright", "turned", "no_card"), kinds, strict=True)),
+            "same_label": kinds[0].pictures - int((settled & ~self.column("same").astype(bool)).sum()),
+            "likeness_settled": float(cosines.mean()) if cosines.size else None,
+        }
+
+
+def _told(infos: tuple[ModelInfo, ModelInfo], bar: float, figures: dict[str, Any], likeness: float) -> dict[str, Any]:
+    """Say in a model's configuration what it was joined from, and by what."""
+    first, then = infos
+    found = {name: asdict(value) if isinstance(value, Settled) else value for name, value in figures.items()}
+    return {
+        "bar": bar,
+        "first": {name: getattr(first, name) for name in ("version", "name", "size", "data_hash", "commit")},
+        "then": {"version": then.version},
+        "held_out": found | {"likeness": likeness},
+    }
+
+
+def _difference(file: Path, sample: _Sample, bar: float) -> float:
+    """Compare a cascade's answers, to images asked together, with those of the network whose turn it is."""
+    pixels, early, late = sample
+    classifier = Classifier(file)
+    found = np.concatenate([classifier.run(pixels[at : at + _BATCH])[0] for at in range(0, len(pixels), _BATCH)])
+    tops = early.max(1)
+    wanted = np.where((tops >= np.float32(bar))[:, None], early, late)
+    clear = np.abs(tops - bar) > 1e-5  # nearer, the last digits decide, which differ by the batch
+    return float(np.abs(found - wanted)[clear].max(initial=0.0))

@@ -1,0 +1,403 @@
+import functools
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from fulldeck.cli import main
+from fulldeck.data.dataset import to_float
+from fulldeck.errors import ConfigError, DataError, ModelError
+from fulldeck.inference.classifier import Classifier
+from fulldeck.inference.image import resize
+from fulldeck.inference.model_file import ModelInfo
+from fulldeck.inference.recognizer import FILLS
+from fulldeck.inference.seal import check_seal
+from fulldeck.training.cascade import BARS, cascade, choose_bar
+from fulldeck.training.cascade_graph import channels_first, join, last_network
+from fulldeck.training.compress import compress
+from fulldeck.training.export import Answering, store_half, to_onnx, write_model
+from fulldeck.training.from_model import start_from_model
+from fulldeck.training.module import CardModule
+from fulldeck.training.teacher import load_teacher
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning"),
+]
+
+LABELS = ("blue", "green", "red")
+SIZE = 32
+PATCHES = np.random.default_rng(1).integers(0, 256, (36, 4, 4, 3), dtype=np.uint8)
+PICTURES = PATCHES.repeat(SIZE // 4, 1).repeat(SIZE // 4, 2)
+PIXELS, OTHERS = PICTURES[:12], PICTURES[12:]
+
+
+@functools.cache
+def traced():
+    """The graph of a network, which takes seconds; `write` gives it other weights, and another size."""
+    torch.manual_seed(0)
+    module = CardModule("test_efficientnet", LABELS, pretrained=False).eval()
+    with torch.no_grad():
+        for name, value in module.named_parameters():
+            if name.endswith("bias"):  # else all that comes out is next to nothing
+                value.normal_(0, 0.5)
+    return to_onnx(Answering(module, 1.0), SIZE).SerializeToString()
+
+
+def write(file, size, seed, *, half=False, spread=1.5, labels=LABELS, head=None):
+    """A model file of random weights whose logits spread so far; or that sees nothing and has the logits ``head``."""
+    graph, generator = onnx.load_from_string(traced()), np.random.default_rng(seed)
+    weights = {each.name: each for each in graph.graph.initializer if each.name.startswith("network.")}
+
+    def put(name, values):
+        weights[name].CopyFrom(onnx.numpy_helper.from_array(np.asarray(values, np.float32), name))
+
+    for name, tensor in weights.items():
+        values = onnx.numpy_helper.to_array(tensor)
+        put(name, values + generator.normal(0, 0.3 * values.std(), values.shape))
+    del graph.graph.value_info[:]
+    for at in (1, 2):
+        graph.graph.input[0].type.tensor_type.shape.dim[at].dim_value = size
+    shown = np.stack([resize(picture, size) for picture in OTHERS])
+    [embedding] = ort.InferenceSession(graph.SerializeToString()).run(["embedding"], {"images": shown})
+    layer = generator.normal(size=(len(labels), embedding.shape[1]))
+    layer *= 0 if head else spread / (embedding @ layer.T).std(0)[:, None]
+    put("network.classifier.weight", layer)
+    put("network.classifier.bias", head or -(embedding @ layer.T).mean(0))
+    if half:
+        store_half(graph)
+    info = ModelInfo(
+        name="test_efficientnet",
+        version=f"random-{seed}",
+        labels=labels,
+        size=size,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        temperature=1.0,
+        threshold=0.6,
+        data_hash=f"hash-{seed}",
+        commit=f"commit-{seed}",
+        created="2026-01-01T00:00:00+00:00",
+        config={"model": {"backbone": "test_efficientnet"}},
+        reference={"brightness_mean": 0.5},
+    )
+    write_model(graph, info, file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("cascade")
+
+
+@pytest.fixture(scope="module")
+def data(colours, folder):
+    shutil.copytree(colours, folder / "data" / "train")
+    return folder / "data"
+
+
+@pytest.fixture(scope="module")
+def first(folder):
+    return write(folder / "first.onnx", SIZE // 2, 1)
+
+
+@pytest.fixture(scope="module")
+def then(folder):
+    return write(folder / "then.onnx", SIZE, 2, half=True)
+
+
+@pytest.fixture(scope="module")
+def usual(data, folder):
+    """The options that most have in common."""
+    return {"data": data, "cache": folder / "cache"}
+
+
+@pytest.fixture(scope="module")
+def early(first):
+    """What the first says of the pixels, shrunk."""
+    return Classifier(first, threads=1).run(np.stack([resize(image, SIZE // 2) for image in PIXELS]))
+
+
+@pytest.fixture(scope="module")
+def late(then):
+    return Classifier(then, threads=1).run(PIXELS)
+
+
+@pytest.fixture(scope="module")
+def report(first, then, usual, folder, early):
+    """A cascade whose first is sure of about half of the pixels; do not change its file."""
+    tops = np.sort(early[0].max(1))
+    bar = float((tops[5] + tops[6]) / 2)
+    return cascade(first, then, folder / "joined.onnx", bar=bar, **usual)
+
+
+@pytest.fixture(scope="module")
+def joined(report):
+    return Classifier(report.model, threads=1)
+
+
+@pytest.fixture(scope="module")
+def sure(report, early):
+    return early[0].max(1) >= report.bar
+
+
+def test_sure_images_get_the_firsts_answer_and_the_others_the_seconds(joined, early, late, sure):
+    assert 0 < sure.sum() < len(sure)
+    probabilities, embedding = joined.run(PIXELS)
+    assert np.abs(early[0] - late[0]).max(1).min() > 1e-3  # so that they can be told apart
+    assert np.allclose(probabilities, np.where(sure[:, None], early[0], late[0]), atol=1e-6)
+    assert np.allclose(embedding[~sure], late[1][~sure], atol=1e-5)
+    assert embedding.shape == late[1].shape
+
+
+def test_alone_and_all_alike(joined, early, late, sure):
+    for at in (np.flatnonzero(sure), np.flatnonzero(~sure), np.flatnonzero(sure)[:1], np.flatnonzero(~sure)[:1]):
+        wanted = (early if sure[at[0]] else late)[0][at]
+        assert np.allclose(joined.run(PIXELS[at])[0], wanted, atol=1e-6)
+
+
+def test_the_firsts_embeddings_are_brought_among_the_seconds(report, joined):
+    assert report.likeness > 0.9
+    assert report.likeness_settled is None
+    assert joined.run(PIXELS)[1].dtype == np.float32
+
+
+def test_it_is_a_model_file_of_its_own(report, joined, then, first):
+    check_seal(Path(report.model).read_bytes(), report.model)
+    onnx.checker.check_model(onnx.load(report.model))
+    before, after = Classifier(then, threads=1).info, joined.info
+    kept = ("name", "labels", "size", "mean", "std", "temperature", "threshold", "data_hash", "commit", "reference")
+    assert [getattr(after, name) for name in kept] == [getattr(before, name) for name in kept]
+    assert after.version == report.version != before.version
+    told = after.config["cascade"]
+    assert after.config["model"] == before.config["model"]
+    assert told["bar"] == report.bar
+    assert told["first"] == {
+        "version": "random-1",
+        "name": "test_efficientnet",
+        "size": SIZE // 2,
+        "data_hash": "hash-1",
+        "commit": "commit-1",
+    }
+    assert told["then"] == {"version": "random-2"}
+    written = json.loads(Path(report.model).with_suffix(".parity.json").read_text())
+    assert written == json.loads(json.dumps(asdict(report)))
+
+
+def test_another_bar_or_another_second_is_another_version(report, first, then, usual, tmp_path):
+    joined = cascade(first, then, tmp_path / "a.onnx", bar=1.1, **usual)
+    assert joined.version != report.version
+    other = write(tmp_path / "other.onnx", SIZE, 7)
+    assert cascade(first, other, tmp_path / "b.onnx", bar=1.1, **usual).version != joined.version
+
+
+def test_what_starts_from_a_cascade_starts_from_its_second(report, then):
+    images = to_float(torch.from_numpy(PIXELS))
+
+    def started(file):
+        module = CardModule("test_efficientnet", LABELS, pretrained=False)
+        start_from_model(module, Path(file), [images])
+        return module.state_dict()
+
+    wanted, found = started(then), started(report.model)
+    assert all(torch.equal(found[name], value) for name, value in wanted.items())
+
+
+def test_its_second_teaches(report, then):
+    images = to_float(torch.from_numpy(PIXELS))
+    wanted, found = (load_teacher(Path(file), LABELS, [images])(images) for file in (then, report.model))
+    assert torch.equal(wanted, found)
+
+
+def test_the_second_comes_out_as_it_went_in(report, then, tmp_path, late):
+    graph = last_network(onnx.load(report.model))
+    onnx.checker.check_model(graph)
+    write_model(graph, Classifier(then, threads=1).info, tmp_path / "out.onnx")
+    probabilities, embedding = Classifier(tmp_path / "out.onnx", threads=1).run(PIXELS)
+    assert np.array_equal(probabilities, late[0])
+    assert np.array_equal(embedding, late[1])
+    whole = onnx.load(then)
+    assert last_network(whole) == whole
+
+
+def test_channels_are_moved_first_once(then, tmp_path, late):
+    whole = onnx.load(then)
+    moved = channels_first(whole)
+    kinds = [node.op_type for node in moved.graph.node]
+    assert kinds.index("Transpose") < kinds.index("Mul")
+    assert channels_first(moved) == moved
+    write_model(moved, Classifier(then, threads=1).info, tmp_path / "moved.onnx")
+    assert np.array_equal(Classifier(tmp_path / "moved.onnx", threads=1).run(PIXELS)[0], late[0])
+
+
+# The bar
+
+
+def test_the_lowest_bar_with_few_unsafe_answers_is_chosen():
+    tops = np.concatenate([np.full(999, 0.9995), np.full(1000, 0.996), np.full(1, 0.9995), np.full(5, 0.991)])
+    safe = np.concatenate([np.ones(1999, bool), np.zeros(6, bool)])
+    assert choose_bar(tops.astype(np.float32), safe) == 0.993
+    safe[:2] = False
+    with pytest.raises(ModelError, match="no bar is safe"):
+        choose_bar(tops.astype(np.float32), safe, bars=BARS[:10])
+    with pytest.raises(ModelError, match="no bar is safe"):  # nothing is settled, which is of no use
+        choose_bar(np.full(9, 0.5, np.float32), np.ones(9, bool))
+
+
+@pytest.fixture(scope="module")
+def redsayers(folder):
+    """Two firsts and two seconds, which name red whatever they see: one of each is sure of it, by more than `FILLS`."""
+    return {
+        "sure": write(folder / "sure.onnx", 16, 3, head=(0, 0, 20.0)),
+        "faint": write(folder / "faint.onnx", 16, 4, head=(0, 0, 2.0)),
+        "then": write(folder / "red.onnx", SIZE, 5, head=(0, 0, 20.0)),
+        "unsure": write(folder / "unsure.onnx", SIZE, 6, head=(0, 0, 1.0)),
+    }
+
+
+@pytest.fixture(scope="module")
+def red(colours, folder):
+    """Held-out pictures, all of which are red."""
+    shutil.copytree(colours / "red", folder / "red" / "red")
+    return folder / "red"
+
+
+def test_a_first_that_is_right_settles_all(redsayers, usual, red, tmp_path):
+    made = cascade(
+        redsayers["sure"],
+        redsayers["then"],
+        tmp_path / "out.onnx",
+        held_out=[red],
+        no_card=[red],
+        **usual,
+    )
+    assert made.chosen
+    assert made.bar == FILLS
+    assert (made.upright.pictures, made.upright.settled, made.upright.unsafe) == (16, 16, 0)
+    assert (made.turned.pictures, made.turned.settled, made.turned.unsafe) == (7 * 16, 7 * 16, 0)
+    assert (made.no_card.pictures, made.no_card.settled, made.no_card.unsafe) == (8 * 16, 8 * 16, 0)
+    assert made.same_label == 16
+    assert made.tried["0.97"] == (16 * 16, 0)
+    assert Classifier(made.model, threads=1).info.config["cascade"]["held_out"]["turned"]["settled"] == 7 * 16
+
+
+@pytest.mark.parametrize(
+    ("models", "shown"),
+    [
+        (("sure", "then"), {"held_out": "data/train"}),  # most of which are not red
+        (("faint", "then"), {"held_out": "red"}),  # which it is not sure of
+        (("sure", "unsure"), {"held_out": "red", "no_card": "red"}),  # which the second would search for cards
+    ],
+)
+@pytest.mark.usefixtures("red")
+def test_no_bar_is_safe(redsayers, usual, tmp_path, models, shown):
+    folders = {name: [usual["data"].parent / folder] for name, folder in shown.items()}
+    with pytest.raises(ModelError, match="no bar is safe"):
+        cascade(
+            *(redsayers[name] for name in models),
+            tmp_path / "out.onnx",
+            **folders,
+            **usual,
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_the_first_takes_for_another_card_when_it_is_turned_is_unsafe(then, usual, tmp_path):
+    sharp = write(tmp_path / "sharp.onnx", SIZE // 2, 1, spread=100.0)
+    says = Classifier(sharp, threads=1)
+    for number, picture in enumerate(PICTURES):
+        label = LABELS[says.run(resize(picture, SIZE // 2)[None])[0].argmax()]
+        (tmp_path / "named" / label).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture.repeat(7, 0).repeat(7, 1)).save(tmp_path / "named" / label / f"{number}.png")
+    folders = {"held_out": [tmp_path / "named"], **usual}
+    made = cascade(sharp, then, tmp_path / "out.onnx", bar=0.5, **folders)
+    assert made.upright.settled > 30
+    assert made.upright.unsafe == 0
+    assert made.turned.pictures == 7 * made.upright.pictures
+    assert made.turned.unsafe > 10
+    with pytest.raises(ModelError, match="no bar is safe"):
+        cascade(sharp, then, tmp_path / "none.onnx", **folders)
+
+
+# The command, and what is refused
+
+
+def test_the_command(first, then, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the cache of decoded images is made here
+    words = ["cascade", str(first), str(then), "--out", "out.onnx", "--bar", "0.5", "--data", str(data)]
+    done = CliRunner().invoke(main, [*words, "--held-out", str(data / "train")])
+    assert done.exit_code == 0, done.output
+    assert "sure of by 0.5" in done.output
+    assert "upright" in done.output
+    assert Classifier("out.onnx").info.labels == LABELS
+    done = CliRunner().invoke(main, ["cascade", str(first), str(then), "--out", "more.onnx", "--data", str(data)])
+    assert done.exit_code == 1
+    assert "name pictures with --held-out" in done.output
+    assert "Traceback" not in done.output
+
+
+def test_models_that_do_not_go_together(first, then, report, usual, tmp_path):
+    out = tmp_path / "out.onnx"
+    options = {"bar": 0.9, **usual}
+    other = write(tmp_path / "other.onnx", 16, 1, labels=("blue", "green", "mauve"))
+    odd = write(tmp_path / "odd.onnx", 24, 1)
+    with pytest.raises(ConfigError, match="know different labels"):
+        cascade(other, then, out, **options)
+    with pytest.raises(ConfigError, match="name the model of the smaller images first"):
+        cascade(then, first, out, **options)
+    with pytest.raises(ConfigError, match="24 pixels do not go into 32 pixels evenly"):
+        cascade(odd, then, out, **options)
+    with pytest.raises(ModelError, match="is a cascade already"):
+        cascade(first, report.model, out, **options)
+    with pytest.raises(ModelError, match="is a cascade already"):
+        cascade(report.model, then, out, **options)
+    with pytest.raises(ConfigError, match="is one of the models"):
+        cascade(first, then, first, **options)
+    with pytest.raises(ConfigError, match="is a folder"):
+        cascade(first, then, tmp_path, **options)
+    with pytest.raises(ModelError, match="no such model file"):
+        cascade(tmp_path / "absent.onnx", then, out, **options)
+    assert not out.exists()
+
+
+def test_folders_that_cannot_be_used(first, then, usual, red, tmp_path):
+    shutil.copytree(red / "red", tmp_path / "odd" / "mauve")
+    out = tmp_path / "out.onnx"
+    with pytest.raises(DataError, match="do not know: mauve"):
+        cascade(first, then, out, held_out=[tmp_path / "odd"], **usual)
+    with pytest.raises(DataError, match="has splits; name the one"):
+        cascade(first, then, out, held_out=[usual["data"]], **usual)
+    with pytest.raises(DataError, match="is not a folder"):
+        cascade(first, then, out, bar=0.9, no_card=[tmp_path / "absent"], **usual)
+    assert not out.exists()
+
+
+def test_one_size_for_both_needs_no_shrinking(then, usual, tmp_path):
+    same = write(tmp_path / "same.onnx", SIZE, 9)
+    made = cascade(same, then, tmp_path / "out.onnx", bar=0.0, **usual)
+    found, _ = Classifier(made.model, threads=1).run(PIXELS)
+    assert np.allclose(found, Classifier(same, threads=1).run(PIXELS)[0], atol=1e-6)
+
+
+def test_a_cascade_is_not_compressed(report, data, tmp_path):
+    with pytest.raises(ModelError, match=r"is a cascade; compress one of the models .*random-1 and random-2"):
+        compress(report.model, tmp_path / "out.onnx", data, cache=tmp_path)
+
+
+def test_a_file_that_does_not_answer_as_its_parts_is_not_left_behind(first, then, usual, tmp_path, monkeypatch):
+    def join_wrongly(first, then, _bar, brought):
+        return join(first, then, 0.0, brought)
+
+    monkeypatch.setattr("fulldeck.training.cascade.join", join_wrongly)
+    with pytest.raises(ModelError, match="was not written"):
+        cascade(first, then, tmp_path / "out.onnx", bar=1.1, **usual)
+    assert not list(tmp_path.iterdir())
