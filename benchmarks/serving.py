@@ -1,6 +1,6 @@
 """How fast `fulldeck serve` answers, and how it stands more than it can do, as ratios to peers in the same run.
 
-    python benchmarks/serving.py [--model MODEL] [--short] [--processes] [--without litserve --without plain]
+    python benchmarks/serving.py [--model MODEL] [--short] [--threads] [--without litserve --without plain]
 
 The peers (in `benchmarks/peers/`) are: the same model in bare processes that decode and infer, one a core; the ASGI
 server with a handler that only reads the body; LitServe with the same model file, at the best of its settings; and what
@@ -345,7 +345,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, default=champion_path(), help="a model file [default: the champion]")
     parser.add_argument("--image", type=Path, help="a JPEG that the model is sure of [default: the service's example]")
     parser.add_argument("--short", action="store_true", help="a look, not a measurement")
-    parser.add_argument("--processes", action="store_true", help="also as a process of one thread a core")
+    parser.add_argument("--threads", action="store_true", help="also with threads in place of worker processes")
     parser.add_argument("--without", action="append", default=[], choices=["litserve", "plain", "loads"])
     return parser.parse_args()
 
@@ -378,10 +378,8 @@ def main() -> int:
         take_part("handler", serve_peer("handler.py", lambda port: [port], one), one)
         requests[f"handler, {FILES} files"] = several
         print(f"{cores} core(s), {len(jpeg):,} bytes a JPEG, {CONNECTIONS} connections", flush=True)
-        if options.processes:
-            each = [serve_fulldeck(options.model, folder / f"{n}", FULLDECK_WORKERS="1") for n in range(cores)]
-            together = Server(" ".join(s.url for s in each), [process for s in each for process in s.processes])
-            take_part("processes", together, one)
+        if options.threads:
+            take_part("threads", serve_fulldeck(options.model, folder / "threads", FULLDECK_PROCESSES="0"), one)
         if "plain" not in options.without:
             resnet18(folder / "resnet18.onnx")
             form = form_request("/classify/", [jpeg])

@@ -57,12 +57,13 @@ def mixed(card: bytes) -> list[bytes]:
 
 
 def resident(url: str) -> int:
-    """Bytes of memory that the service has now, by its own figures."""
+    """Bytes of memory that the service and its workers have now, by its own figures."""
     time.sleep(2)  # until its log has written what it was given
     with urllib.request.urlopen(f"{url}/metrics") as answer:
-        found = re.search(r"^process_resident_memory_bytes (\S+)", answer.read().decode(), re.MULTILINE)
-    assert found is not None
-    return int(float(found[1]))
+        figures = answer.read().decode()
+    found = re.findall(r"^(?:process|fulldeck_worker)_resident_memory_bytes\S* (\S+)", figures, re.MULTILINE)
+    assert found
+    return sum(int(float(value)) for value in found)
 
 
 def main() -> int:

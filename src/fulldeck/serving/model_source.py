@@ -46,6 +46,8 @@ def open_model(source: str | None) -> Recognizer:
     address, _, wanted = source.partition("#sha256=")
     read = _remote(address) if "://" in address else _local
     wanted = wanted or _beside(read, address)
+    if not wanted and read is _local and not _can_be_copied():
+        return _tried(Recognizer(address, threads=1), address)
     with ExitStack() as stack:
         copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fulldeck-model-")), "model.onnx")
         _check_hash(_copied(read, address, copy), wanted, address)
@@ -71,6 +73,15 @@ def _registered(source: str) -> Recognizer:
         file = store.fetch(registry, version, Path(folder, "model.onnx"))
         recognizer = Recognizer(file, threads=1, locator="champion")
         return _kept(stack, _tried(recognizer, f"{source} (version {version.number})"))
+
+
+def _can_be_copied() -> bool:
+    """Whether there is a folder for temporary files, which a container need not have."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _kept(stack: ExitStack, recognizer: Recognizer) -> Recognizer:

