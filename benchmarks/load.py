@@ -130,15 +130,13 @@ def closed(url: str, request: bytes, connections: int, seconds: float) -> Outcom
     """Keep a service busy with this many requests at a time, and report what it answered after a second's run-up.
 
     It lasts these seconds, or longer where there would be too few answers to tell a rate.
-
-    Several services, with blanks between, get the connections by turns.
     """
-    return _run(_closed(url.split(), request, connections, seconds))
+    return _run(_closed(url, request, connections, seconds))
 
 
-async def _closed(urls: Sequence[str], request: bytes, connections: int, seconds: float) -> Outcome:
+async def _closed(url: str, request: bytes, connections: int, seconds: float) -> Outcome:
     outcome = Outcome()
-    everyone = [await _connect(urls[number % len(urls)]) for number in range(connections)]
+    everyone = [await _connect(url) for _ in range(connections)]
     begin = perf_counter() + min(1.0, seconds / 4)
     end = begin + seconds
     over = asyncio.get_running_loop().create_future()

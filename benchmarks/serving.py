@@ -141,17 +141,15 @@ class Bare:
 
 @dataclass
 class Server:
-    """A peer that speaks HTTP; one of several processes has several addresses, with blanks between."""
+    """A peer that speaks HTTP."""
 
     url: str
-    processes: list[Process]
+    process: Process
 
     @contextmanager
     def awake(self) -> Iterator[None]:
         """Let it run as long as this lasts."""
-        with ExitStack() as stack:
-            for process in self.processes:
-                stack.enter_context(process.awake())
+        with self.process.awake():
             yield
 
     def sleep(self) -> None:
@@ -161,8 +159,7 @@ class Server:
 
     def end(self) -> None:
         """Kill it."""
-        for process in self.processes:
-            process.end()
+        self.process.end()
 
     def rate(self, request: bytes, seconds: float) -> Outcome:
         """Let it answer as fast as it can."""
@@ -181,7 +178,7 @@ def serve_fulldeck(model: Path, folder: Path, **settings: str) -> Server:
     process = Process(command, {"XDG_STATE_HOME": str(folder), **settings})
     found = re.search(r"http://[0-9.:]+", process.line())
     assert found is not None
-    return Server(found[0], [process])
+    return Server(found[0], process)
 
 
 def serve_peer(script: str, port_last: Callable[[str], list[str]], request: bytes) -> Server:
@@ -199,7 +196,7 @@ def serve_peer(script: str, port_last: Callable[[str], list[str]], request: byte
         asking = urllib.request.Request(f"{url}/classify/", body, {"Content-Type": kind[1].decode().strip()})
         try:
             with urllib.request.urlopen(asking, timeout=10):
-                return Server(url, [process])
+                return Server(url, process)
         except OSError as error:
             if time.monotonic() > deadline or process.process.poll() is not None:
                 process.end()

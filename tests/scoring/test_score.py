@@ -63,7 +63,7 @@ def chunks(out: Path) -> int:
 def kill_while_it_works(cluster: Cluster, node, out: Path, seen: list[int]) -> None:
     """Kill a node as soon as one of its workers is at a chunk, and note how many chunks were done then."""
     raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
-    while not any(re.match(r"ray::Map", " ".join(worker.cmdline())) for worker in raylet.children(recursive=True)):
+    while not any(re.match(r"ray::FlatMap", " ".join(worker.cmdline())) for worker in raylet.children(recursive=True)):
         time.sleep(0.01)
     seen.append(chunks(out))
     cluster.remove_node(node, allow_graceful=False)

@@ -91,7 +91,7 @@ class Settings:
     max_body_bytes: Annotated[int, _COUNT] = 32 * 2**20
     max_files: Annotated[int, _COUNT] = 32
     max_pixels: Annotated[int, click.IntRange(1, MAX_PIXELS)] = 64_000_000
-    max_queue: Annotated[int, _MAY_BE_NONE] = 64
+    max_queue: Annotated[int, _MAY_BE_NONE] = 48
     max_pending_bytes: Annotated[int, _COUNT] = 256 * 2**20
     max_header_bytes: Annotated[int, click.IntRange(min=256)] = 32 * 2**10
     max_connections: Annotated[int, _COUNT] = 1000
