@@ -228,7 +228,7 @@ class _Paced:
         self._request = request
         self._rate = rate
         self._outcome = Outcome(seconds=seconds)
-        self._free: list[_Connection] = []
+        self._free: deque[_Connection] = deque()
         self._due: deque[float] = deque()
         self._under_way = 0
         self._opening: set[asyncio.Task[None]] = set()
@@ -254,12 +254,12 @@ class _Paced:
 
     def _send(self, moment: float) -> None:
         """Send what is due since a moment, or let it wait for a connection."""
-        while self._free and not self._free[-1].open:
-            self._free.pop()
+        while self._free and not self._free[0].open:
+            self._free.popleft()
         if not self._free:
             self._due.append(moment)
             return
-        connection = self._free.pop()
+        connection = self._free.popleft()  # which no service has had the time to close, as all are used in turn
         self._under_way += 1
 
         def answered(status: int, now: float) -> None:
