@@ -112,11 +112,6 @@ class Crew:
         self._closing = False
         self._hiring = {asyncio.create_task(self._hire()) for _ in range(size)}
 
-    @property
-    def ready(self) -> int:
-        """So many processes work."""
-        return len(self._workers)
-
     def processes(self) -> list[int]:
         """Their ids."""
         return [worker.process.pid for worker in self._workers]
@@ -173,6 +168,7 @@ class Crew:
             worker = _Worker(self._ended)
             try:
                 await worker.start(self.recognizer)
+                worker.take_on()
             except (OSError, EOFError, ValueError) as error:
                 self._failures += 1
                 await asyncio.to_thread(worker.end)
@@ -184,7 +180,6 @@ class Crew:
                 worker.leave()
                 asyncio.get_running_loop().run_in_executor(None, worker.end)
                 raise
-            worker.taken_on = True
             self._workers.append(worker)
             break
         if current := asyncio.current_task():
@@ -220,7 +215,6 @@ class _Worker(asyncio.Protocol):
         process: the process.
         jobs: what it has been given.
         busy: whether it has done anything.
-        taken_on: whether it belongs to the crew.
     """
 
     process: "subprocess.Popen[bytes]"
@@ -228,7 +222,8 @@ class _Worker(asyncio.Protocol):
     def __init__(self, ended: Callable[["_Worker"], None]) -> None:
         self.jobs: deque[Job] = deque()
         self.busy = False
-        self.taken_on = False
+        self._taken_on = False
+        self._gone = False
         self._ended = ended
         self._ready = asyncio.get_running_loop().create_future()
         self._received = bytearray()
@@ -268,6 +263,16 @@ class _Worker(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
 
+    def take_on(self) -> None:
+        """Let it belong to the crew, which is told of its end from now on.
+
+        Raises:
+            EOFError: it has ended already.
+        """
+        if self._gone:
+            raise EOFError
+        self._taken_on = True
+
     def give(self, job: Job) -> None:
         """Have it do a job, when it has done those before."""
         assert self._transport is not None  # noqa: S101  (it is ready)
@@ -294,9 +299,10 @@ class _Worker(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         """It has ended, or was let go."""
+        self._gone = True
         if not self._ready.done():
             self._ready.set_exception(EOFError())
-        elif self.taken_on:
+        elif self._taken_on:
             self._ended(self)
 
     def leave(self) -> None:

@@ -62,10 +62,6 @@ class Board:
         found: tuple[int] = _NUMBER.unpack_from(self._memory, self._slot(task))
         return found[0] == task
 
-    def close(self) -> None:
-        """Give the memory back."""
-        self._memory.close()
-
     @staticmethod
     def _slot(task: int) -> int:
         return _STATE.size + task % _SLOTS * _NUMBER.size
