@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -39,7 +40,8 @@ async def service(model: Path, **settings: object) -> AsyncIterator[httpx.AsyncC
         yield client
     engine.stop()
     await engine.stopped()
-    app.state.recorder.log.stop(10)
+    if app.state.recorder is not None:
+        app.state.recorder.log.stop(10)
 
 
 def processes(client: httpx.AsyncClient) -> Sequence[int]:
@@ -171,6 +173,23 @@ def test_where_no_process_can_work_threads_do(tiny_model, monkeypatch, caplog, c
 
     asyncio.run(scenario())
     assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_they_need_no_folder_for_temporary_files(tiny_model, monkeypatch):
+    if sys.platform != "linux":
+        pytest.skip("elsewhere they do")
+
+    def nowhere(*_: object, **__: object) -> None:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    async def scenario() -> None:
+        monkeypatch.setattr("tempfile.gettempdir", nowhere)
+        monkeypatch.setattr("tempfile.TemporaryFile", nowhere)
+        async with service(tiny_model, workers=1, predictions_database="none") as client:
+            assert (await client.post("/classify/", content=SMALL, headers=PNG)).status_code == 200
+            assert len(processes(client)) == 1
+
+    asyncio.run(scenario())
 
 
 def test_they_end_with_the_service_however_it_ends(tiny_model):

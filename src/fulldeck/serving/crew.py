@@ -19,7 +19,7 @@ from concurrent.futures import Executor
 from http import HTTPStatus
 from itertools import count
 from time import perf_counter
-from typing import Any, cast
+from typing import IO, Any, cast
 
 from fulldeck.inference.recognizer import Recognizer
 from fulldeck.serving.metrics import Metrics
@@ -171,10 +171,10 @@ class Crew:
                 worker.take_on()
             except (OSError, EOFError, ValueError) as error:
                 self._failures += 1
-                await asyncio.to_thread(worker.end)
                 if self._failures == MOST_FAILURES:
                     reason = str(error) or "it ends at once"
                     logger.error("no worker process can be started (%s): threads do the work", reason)  # noqa: TRY400
+                await asyncio.to_thread(worker.end)
                 continue
             except asyncio.CancelledError:
                 worker.leave()
@@ -239,7 +239,7 @@ class _Worker(asyncio.Protocol):
             ValueError: it cannot use the model's file, or has found another one there.
         """
         ours, theirs = socket.socketpair()
-        with tempfile.TemporaryFile() as memory:
+        with _memory() as memory:
             memory.truncate(Board.SIZE)
             self._board = Board(memory.fileno())
             with theirs:
@@ -320,6 +320,13 @@ class _Worker(asyncio.Protocol):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _memory() -> IO[bytes]:
+    """A file to be shared with a process; on Linux one that needs no folder, which a container may not have."""
+    if sys.platform == "linux":
+        return os.fdopen(os.memfd_create("fulldeck-board"), "w+b")
+    return cast("IO[bytes]", tempfile.TemporaryFile())
 
 
 def processes_can_be_used() -> bool:
