@@ -324,8 +324,9 @@ class _Worker(asyncio.Protocol):
 
 def _memory() -> IO[bytes]:
     """A file to be shared with a process; on Linux one that needs no folder, which a container may not have."""
-    if sys.platform == "linux":
-        return os.fdopen(os.memfd_create("fulldeck-board"), "w+b")
+    in_memory = getattr(os, "memfd_create", None)
+    if in_memory is not None:
+        return os.fdopen(in_memory("fulldeck-board"), "w+b")
     return cast("IO[bytes]", tempfile.TemporaryFile())
 
 
