@@ -19,7 +19,7 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from fulldeck.errors import ModelError
-from fulldeck.inference.model_file import locator_beside
+from fulldeck.inference.model_file import champion_path, locator_beside
 from fulldeck.inference.recognizer import Recognizer
 from fulldeck.remote import open_storage
 
@@ -46,7 +46,7 @@ def open_model(source: str | None) -> Recognizer:
     address, _, wanted = source.partition("#sha256=")
     read = _remote(address) if "://" in address else _local
     wanted = wanted or _beside(read, address)
-    if not wanted and read is _local and not _can_be_copied():
+    if not wanted and read is _local and (Path(address) == champion_path() or not _can_be_copied()):
         return _tried(Recognizer(address, threads=1), address)
     with ExitStack() as stack:
         copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fulldeck-model-")), "model.onnx")
