@@ -49,6 +49,8 @@ class Job:
         future: is done when it is, with its outcome or an error.
         number: tells it from all others of this process.
         ended: so many workers have ended under it.
+        board: what is shared with the worker that has it; None while a thread, or nobody, has.
+        abandoned: nobody waits for it any more.
     """
 
     def __init__(self, task: Task) -> None:
@@ -57,17 +59,12 @@ class Job:
         self.number = next(_numbers)
         self.ended = 0
         self.board: Board | None = None
-        self._abandoned = False
+        self.abandoned = False
         self._decoding: tuple[int, float] | None = None
-
-    @property
-    def abandoned(self) -> bool:
-        """Whether nobody waits for it any more."""
-        return self._abandoned
 
     def abandon(self) -> None:
         """Nobody waits for it any more."""
-        self._abandoned = True
+        self.abandoned = True
         if self.board is not None and not self.future.done():
             self.board.abandon(self.number)
 

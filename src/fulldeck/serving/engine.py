@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 from fulldeck.inference.model_file import ModelInfo
 from fulldeck.inference.recognizer import CHUNK, Located, Prediction, Recognizer
@@ -19,8 +19,8 @@ from fulldeck.serving.model_source import open_model
 from fulldeck.serving.problems import BadFile, Problem, bad_file, bad_files
 from fulldeck.serving.queue import Queue
 from fulldeck.serving.settings import Settings
-from fulldeck.serving.threads import settled, wait
-from fulldeck.serving.work import Outcome, Task
+from fulldeck.serving.threads import wait
+from fulldeck.serving.work import Outcome, Task, What
 
 PLACES_PER_WORKER = 2
 """So many requests a worker are past the queue, so that a worker that is done finds the next one's images ready."""
@@ -57,9 +57,6 @@ class Places:
     model: ModelInfo
     photos: list[Located]
     observations: list[list[Observation]]
-
-
-What = Literal["classify", "locate"]
 
 
 class Engine:
@@ -227,7 +224,7 @@ class Engine:
             job = crew.submit(Task(what, start, files, settings.max_pixels, self._observing))
             job.future.add_done_callback(self._note)
             jobs.append(job)
-        done = settled([job.future for job in jobs])
+        done = asyncio.gather(*(job.future for job in jobs), return_exceptions=True)
         # Nobody can be stopped inside a decoder. The place is not free before the worker is.
         done.add_done_callback(lambda _: self.queue.leave())
         try:

@@ -155,7 +155,7 @@ class Metrics:
         )
         self.workers: Callable[[], Sequence[int]] = tuple
         self.registry.register(_Workers(self))
-        self.queued = Gauge("fulldeck_queued", "Requests that wait for a thread.", registry=self.registry)
+        self.queued = Gauge("fulldeck_queued", "Requests that wait for a worker.", registry=self.registry)
         self.pending_bytes = Gauge("fulldeck_pending_bytes", "Bytes of bodies in memory.", registry=self.registry)
         self.in_flight = Gauge("fulldeck_in_flight", "Requests with images in work.", registry=self.registry)
         self._ready = Gauge("fulldeck_ready", "1 when the model can answer.", registry=self.registry)

@@ -1,4 +1,4 @@
-"""Where requests wait for their turn at the threads: a bounded number of them, for a bounded time, and never alone."""
+"""Where requests wait for their turn at the workers: a bounded number of them, for a bounded time, and never alone."""
 
 import asyncio
 from collections import deque

@@ -17,7 +17,7 @@ from fulldeck.monitoring.observation import Observation
 from fulldeck.monitoring.prediction_log import PredictionLog
 from fulldeck.serving.limits import Upload
 from fulldeck.serving.settings import Settings
-from fulldeck.serving.threads import all_done, wait
+from fulldeck.serving.threads import in_loop, wait
 
 Row = tuple[Upload, Prediction, Observation]
 """A file, what is said of it or of one card on it, and what that looked like."""
@@ -118,4 +118,4 @@ class Recorder:
                 )
             )
             last = upload
-        await wait(all_done([self.log.keep(entries)]), KEEP_SECONDS)
+        await wait(in_loop(self.log.keep(entries)), KEEP_SECONDS)

@@ -5,50 +5,27 @@
 """
 
 import asyncio
-from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
 
-def all_done(futures: Sequence[Future[Any]]) -> asyncio.Future[None]:
-    """What is done when all of these are, however they end: their results and errors stay with them.
+def in_loop(future: Future[Any]) -> asyncio.Future[None]:
+    """What is done in the loop when this is, however it ends: its result and its error stay with it.
 
-    To cancel it does nothing to them.
+    To cancel it does nothing to that.
     """
     loop = asyncio.get_running_loop()
     done = loop.create_future()
-    left = len(futures)
 
-    def one_is() -> None:
-        nonlocal left
-        left -= 1
-        if not left and not done.done():
+    def settle() -> None:
+        if not done.done():
             done.set_result(None)
 
     def tell(_: Future[Any]) -> None:
         if not loop.is_closed():  # the service has ended meanwhile
-            loop.call_soon_threadsafe(one_is)
+            loop.call_soon_threadsafe(settle)
 
-    for future in futures:
-        future.add_done_callback(tell)
-    return done
-
-
-def settled(futures: Sequence[asyncio.Future[Any]]) -> asyncio.Future[Any]:
-    """What is done when all of these are, however they end: their results and errors stay with them."""
-    if len(futures) == 1:
-        return futures[0]
-    done = asyncio.get_running_loop().create_future()
-    left = len(futures)
-
-    def one_is(_: asyncio.Future[Any]) -> None:
-        nonlocal left
-        left -= 1
-        if not left and not done.done():
-            done.set_result(None)
-
-    for future in futures:
-        future.add_done_callback(one_is)
+    future.add_done_callback(tell)
     return done
 
 

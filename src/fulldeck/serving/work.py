@@ -15,6 +15,9 @@ from fulldeck.inference.recognizer import Recognizer
 from fulldeck.monitoring.observation import observe
 
 
+What = Literal["classify", "locate"]
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """Some files of a request.
@@ -27,7 +30,7 @@ class Task:
         observing: whether answers are to carry observations.
     """
 
-    what: Literal["classify", "locate"]
+    what: What
     start: int
     files: list[tuple[str, bytes]]
     max_pixels: int

@@ -87,7 +87,7 @@ def _parts(value: Any) -> tuple[Any, tuple[Any, ...]]:
 
 
 class _Pickler(pickle.Pickler):
-    """Takes dataclasses with slots apart by itself, which takes them a fifth of the time that it takes dataclasses."""
+    """Takes dataclasses with slots apart by itself: what they do for it costs more, on both sides."""
 
     dispatch_table = copyreg.dispatch_table | dict.fromkeys(
         (Task, Outcome, Prediction, Alternative, Observation), _parts
