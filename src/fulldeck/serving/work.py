@@ -14,7 +14,6 @@ from fulldeck.inference.picture import Picture
 from fulldeck.inference.recognizer import Recognizer
 from fulldeck.monitoring.observation import observe
 
-
 What = Literal["classify", "locate"]
 
 
