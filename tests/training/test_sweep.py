@@ -23,6 +23,7 @@ pytest.importorskip("optuna")
 import optuna
 from optuna.trial import TrialState
 
+from fulldeck.training import sweep as sweeping
 from fulldeck.training.search import read_search
 from fulldeck.training.sweep import PARENT, sweep
 from fulldeck.training.sweep_report import front
@@ -116,6 +117,10 @@ def test_limits_make_the_right_kind_of_value(home):
         ({"space": {"model.lr": {"low": 2.0, "high": 1.0}}}, r"space\.model\.lr needs low and high"),
         ({"pruning": {}}, "'startup_trials' is missing"),
         ({"trails": 3}, "there is no setting trails"),
+        ({"trials": 0}, "trials is at least 1, not 0"),
+        ({"train": None}, "train is a list of overrides, not None"),
+        ({"space": ["model.lr"]}, r"space is names with their limits, not \['model.lr'\]"),
+        ({"space": {"model.lr": 5}}, r"space\.model\.lr needs low and high"),
     ],
 )
 def test_what_cannot_be_sought_is_refused(home, changes, sentence):
@@ -130,12 +135,31 @@ def test_a_sweep_that_is_not_there_is_refused(home):
         read_search("nothing.yaml")
 
 
+def test_a_sweep_that_is_no_yaml_is_refused(home):
+    (home / "seek.yaml").write_text("trials: [1\nspace: }")
+    with pytest.raises(ConfigError, match=r"the sweep seek\.yaml cannot be read: while parsing"):
+        read_search("seek.yaml")
+
+
 def test_a_wrong_setting_is_refused_before_any_trial(home, tiny):
     source = write(home, space={"model.speed": {"low": 1.0, "high": 2.0}})
     done = CliRunner().invoke(main, ["sweep", source, *settings(tiny)])
     assert done.exit_code == 1
     assert "model.speed" in done.output
     assert not (home / "runs").exists()
+
+
+@pytest.mark.parametrize("metric", ["val/speed", "train/loss"])
+def test_a_figure_that_no_epoch_has_is_refused(home, tiny, metric):
+    done = CliRunner().invoke(main, ["sweep", write(home, metric=metric), *settings(tiny)])
+    assert done.exit_code == 1
+    assert f"judged by '{metric}': the held-out images give val/accuracy, val/f1, val/loss" in done.output
+
+
+def test_what_ends_a_worker_is_told_in_one_sentence(home, tiny):
+    worker = start_worker(write(home), [*settings(tiny), "data.folder=nowhere"])
+    assert worker.communicate()[0].startswith("Error: nowhere has no 'train' images")
+    assert worker.returncode == 1
 
 
 # One worker
@@ -213,6 +237,41 @@ def test_a_study_with_all_its_trials_is_not_gone_on_with(swept, tiny):
     home, found = swept
     again = sweep(str(home / "seek.yaml"), settings(tiny, "logger=mlflow", "trainer.max_epochs=1"))
     assert len(again.study.trials) == len(found.study.trials) == 4
+
+
+def test_a_sweep_that_goes_on_is_said_to_run(swept, monkeypatch, caplog):
+    pytest.importorskip("mlflow")
+    from mlflow import MlflowClient
+
+    from fulldeck.training.tracking import parent
+
+    home, found = swept
+    uri = f"sqlite:///{home}/mlruns/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    run = parent.begin("elsewhere", "another")
+    parent.keep(run, found.folder, None, "killed")
+    assert MlflowClient(uri).get_run(run).info.status == "KILLED"
+    parent.go_on(run)
+    assert MlflowClient(uri).get_run(run).info.status == "RUNNING"
+    assert caplog.text == ""
+    parent.go_on("0" * 32)  # as of a worker that keeps its runs elsewhere
+    assert "all workers need the same MLFLOW_TRACKING_URI" in caplog.text
+
+
+def test_a_study_that_was_begun_without_mlflow_gets_its_run_there_later(home, tiny, monkeypatch):
+    pytest.importorskip("mlflow")
+    from mlflow import MlflowClient
+
+    monkeypatch.setattr(sweeping, "WAIT", 0.0)
+    one_epoch = settings(tiny, "trainer.max_epochs=1")
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        with pytest.raises(ConfigError, match="does not keep this sweep"):
+            sweep(write(home), [*one_epoch, "logger=mlflow"])
+    study = sweep(write(home), [*one_epoch, "logger=mlflow", "logger.model=false"], trials=1).study
+    trial = MlflowClient(f"sqlite:///{home}/mlruns/mlflow.db").get_run(study.trials[0].user_attrs["mlflow"])
+    assert trial.data.tags["mlflow.parentRunId"] == study.user_attrs[PARENT]
 
 
 def test_a_study_is_not_turned_round(swept, tiny):
@@ -300,6 +359,22 @@ def test_workers_share_a_study_in_postgresql(home, tiny):
 def test_a_database_that_is_not_there_is_refused(home, tiny):
     with pytest.raises(ConfigError, match=r"the database of studies at sqlite:////nowhere/x\.db cannot be used"):
         sweep(write(home), settings(tiny), storage="sqlite:////nowhere/x.db")
+
+
+def test_a_database_s_password_is_not_shown(home, tiny):
+    with pytest.raises(ConfigError, match=r"at postgresql\+psycopg://127\.0\.0\.1:9/x cannot be used") as caught:
+        sweep(write(home), settings(tiny), storage="postgresql+psycopg://user:hidden@127.0.0.1:9/x")
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_database_that_is_lost_meanwhile_is_told(home, tiny, monkeypatch):
+    def lose(*_):
+        for file in home.glob("runs/sweeps/studies.db*"):
+            file.write_bytes(b"no database" * 1000)
+
+    monkeypatch.setattr(sweeping, "note", lose)
+    with pytest.raises(ConfigError, match=r"the database of studies at .*studies\.db cannot be used"):
+        sweep(write(home), settings(tiny, "trainer.max_epochs=1"))
 
 
 def test_a_study_s_name_is_a_plain_one(home, tiny):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -36,7 +37,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from wandb_file import read_records
 
-from fulldeck.training.tracking import mlflow_record, wandb_record
+from fulldeck.training.pictures import draw_gradients
+from fulldeck.training.tracking import mlflow_record, wandb_record, watch
 from fulldeck.training.tracking.lost import BEAT, HOST, REASON, mark_lost
 
 pytestmark = [
@@ -243,12 +245,48 @@ def test_a_store_that_fails_does_not_end_the_training(tiny, tmp_path, monkeypatc
     assert "MLflow misses something of this run" in caplog.text
 
 
-def test_a_server_that_is_not_there_is_refused(tiny, tmp_path, monkeypatch):
-    address = f"http://127.0.0.1:{free_port()}"
+def test_a_sweep_whose_workers_are_silent_is_marked_as_well(client, tracked):
+    experiment = client.get_run(tracked.records["mlflow"]["run"]).info.experiment_id
+    old, new = str(time.time() - 3600), str(time.time() - 60)
+
+    def begin(beat, **tags):
+        tags = {BEAT: beat, **{name.replace("_", "."): value for name, value in tags.items()}}
+        return client.create_run(experiment, tags=tags).info.run_id
+
+    dead, begun, busy = begin(old, fulldeck_study="a"), begin(new, fulldeck_study="b"), begin(old, fulldeck_study="c")
+    begin(old, mlflow_parentRunId=dead)
+    begin(new, mlflow_parentRunId=busy)
+    assert mark_lost(client) == [dead]
+    assert client.get_run(dead).info.status == "FAILED"
+    assert [client.get_run(run).info.status for run in (begun, busy)] == ["RUNNING"] * 2
+    for run in (begun, busy):
+        client.set_terminated(run)
+
+
+@pytest.mark.parametrize(("address", "why"), [("http://127.0.0.1:{}", "refused"), ("nonsense://x", "unsupported URI")])
+def test_a_store_that_cannot_be_asked_is_told(address, why, tiny, tmp_path, monkeypatch):
+    address = address.format(free_port())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(ConfigError, match=address):
-        train(tiny(tmp_path, "logger=mlflow"))
+    commands = {
+        "does not keep this run": ["train", *tiny(tmp_path, "logger=mlflow")],
+        "has no run 0b6d": ["train", "--from-run", "0b6d"],
+        "cannot be asked": ["tracking"],
+    }
+    for what, command in commands.items():
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 1
+        assert isinstance(done.exception, SystemExit), command  # and no other, which would show a stack
+        assert f"Error: MLflow at {address} {what}: " in done.output
+        assert why in done.output
+
+
+def test_a_server_that_is_down_is_not_asked_for_minutes():
+    """MLflow's own default are seven retries, each after twice as long."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    code = "import os, fulldeck.training.tracking.page; print(os.environ['MLFLOW_HTTP_REQUEST_MAX_RETRIES'])"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert int(done.stdout) <= 2
 
 
 # W&B
@@ -319,6 +357,13 @@ def test_a_login_is_a_key(host, expected, offline, tmp_path, monkeypatch):
     assert wandb_record.mode() == expected
 
 
+def test_wandb_can_be_switched_off(tiny, tmp_path, offline, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    run = train(tiny(tmp_path / "runs", "trainer.max_epochs=1", "logger=wandb"))
+    assert run.records == {}
+    assert run.kept() == ""
+
+
 # Which
 
 
@@ -347,7 +392,8 @@ class Interrupting(Callback):
             signal.raise_signal(signal.SIGINT)
 
 
-def test_an_interrupted_run_is_marked_and_goes_on_in_the_same_records(tiny, tmp_path, on_server, client, offline):
+@pytest.mark.usefixtures("on_server", "offline")
+def test_an_interrupted_run_is_marked_and_goes_on_in_the_same_records(tiny, tmp_path, client, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         train(tiny(tmp_path, "logger=both", "trainer.max_epochs=3", "logger.model=false"), watch=[Interrupting()])
     [folder] = tmp_path.iterdir()
@@ -356,9 +402,17 @@ def test_an_interrupted_run_is_marked_and_goes_on_in_the_same_records(tiny, tmp_
     [end] = [record.exit for record in wandb_records(first) if record.WhichOneof("record_type") == "exit"]
     assert end.exit_code == 130
 
+    drawn = []
+    monkeypatch.setattr(
+        watch, "draw_gradients", lambda spreads, out: drawn.append(spreads) or draw_gradients(spreads, out)
+    )
     run = train([], resume=folder)
+    assert [sorted(spreads) for spreads in drawn] == [[0, 1, 2]]  # also of the epochs before
     assert run.records["mlflow"]["run"] == first["mlflow"]["run"]
     assert run.records["wandb"]["run"] == first["wandb"]["run"]
+    [told] = re.findall(r"wandb sync (.+)/(.+)", run.kept())
+    named = sorted(map(str, Path(told[0]).glob(told[1])))
+    assert named == [first["wandb"]["folder"], run.records["wandb"]["folder"]]
     assert client.get_run(first["mlflow"]["run"]).info.status == "FINISHED"
     told = client.get_metric_history(first["mlflow"]["run"], "val/loss")
     assert [metric.step for metric in sorted(told, key=lambda metric: metric.timestamp)] == [3, 7, 11]
@@ -368,6 +422,18 @@ def test_an_interrupted_run_is_marked_and_goes_on_in_the_same_records(tiny, tmp_
     for name in ("step/loss", "gradients/classifier/_type"):
         steps = [row["trainer/global_step"] for row in rows if name in row]
         assert steps == list(range(0, 3 * STEPS, 1 if name == "step/loss" else STEPS))
+
+
+def test_a_run_that_is_told_to_end_is_marked(tiny, tmp_path, on_server, client):
+    class Ending(Callback):
+        def on_train_epoch_end(self, *_):
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(tmp_path, "logger=mlflow"), watch=[Ending()])
+    [folder] = tmp_path.iterdir()
+    run = json.loads((folder / "tracking.json").read_text())["mlflow"]["run"]
+    assert client.get_run(run).info.status == "KILLED"
 
 
 def test_a_killed_run_is_marked_at_the_next_look_and_goes_on(tiny, tmp_path, monkeypatch):

@@ -93,18 +93,16 @@ def read_run(source: str) -> Recorded:
         msg = f"{source} is not there; name a run's folder, or the id of a run in MLflow"
         raise ConfigError(msg)
     from mlflow import MlflowClient  # noqa: PLC0415 - a folder is read without it
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+    from fulldeck.training.tracking.store import told  # noqa: PLC0415
 
     uri = tracking_uri()
     with tempfile.TemporaryDirectory() as temporary:
-        try:
+        with told(uri, f"has no run {source}"):
             client = MlflowClient(uri)
             there = {artifact.path for artifact in client.list_artifacts(source)}
             for name in there.intersection(FILES):
                 client.download_artifacts(source, name, temporary)
-        except MlflowException as error:
-            msg = f"MLflow at {uri} has no run {source}: {error.message}"
-            raise ConfigError(msg) from error
         return _read(Path(temporary), f"the MLflow run {source}")
 
 
@@ -126,5 +124,5 @@ def _read(folder: Path, source: str) -> Recorded:
         msg = f"{source} is of another command than `fulldeck train`, which alone can make its runs again"
         raise ConfigError(msg)
     if "logger" in config:
-        config.logger.parent = None  # a sweep's trial made again is no trial of that sweep
+        config.logger.parent = config.logger.group = None  # a sweep's trial made again is no trial of that sweep
     return Recorded(config, content["data.json"]["hashes"], content["environment.json"], content["metrics.json"])

@@ -63,7 +63,10 @@ class Run:
             lines += f"kept in MLflow as {self.records['mlflow']['run']}; to see it: fulldeck tracking\n"
         if "wandb" in self.records:
             at = self.records["wandb"]
-            lines += f"kept in W&B: {at['url']}\n" if "url" in at else f"kept for W&B: wandb sync {at['folder']}\n"
+            if "url" in at:
+                lines += f"kept in W&B: {at['url']}\n"
+            else:  # one more folder each time that the run was taken up again, all with its id
+                lines += f"kept for W&B: wandb sync {Path(at['folder']).parent}/offline-run-*-{at['run']}\n"
         return lines
 
 

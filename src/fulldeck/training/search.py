@@ -15,6 +15,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from yaml import YAMLError
 
 from fulldeck.errors import ConfigError
 from fulldeck.training.settings import quoted
@@ -80,7 +81,7 @@ def read_search(source: str) -> Search:
         else:
             with initialize_config_module("fulldeck.configs", version_base="1.3"):
                 found = OmegaConf.to_container(compose(f"sweep/{source}").sweep, resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         sentence = " ".join(str(error).split())
         msg = f"the sweep {source} cannot be read: {sentence}"
         raise ConfigError(msg) from error
@@ -99,7 +100,14 @@ def _search(name: str, found: dict[str, Any]) -> Search:
     if found["direction"] not in DIRECTIONS:
         msg = f"direction is {' or '.join(DIRECTIONS)}, not {found['direction']!r}"
         raise ValueError(msg)
-    space = {name: _distribution(name, dict(limits)) for name, limits in found["space"].items() if limits is not None}
+    if int(found["trials"]) < 1:
+        msg = f"trials is at least 1, not {found['trials']}"
+        raise ValueError(msg)
+    for setting, kind, told in (("train", list, "a list of overrides"), ("space", dict, "names with their limits")):
+        if not isinstance(found[setting], kind):
+            msg = f"{setting} is {told}, not {found[setting]!r}"
+            raise TypeError(msg)
+    space = {name: _distribution(name, limits) for name, limits in found["space"].items() if limits is not None}
     if not space:
         msg = "its space is empty, so there is nothing to seek"
         raise ValueError(msg)
@@ -115,10 +123,11 @@ def _search(name: str, found: dict[str, Any]) -> Search:
     )
 
 
-def _distribution(name: str, limits: dict[str, Any]) -> Distribution:
+def _distribution(name: str, given: Any) -> Distribution:
     """Make Optuna's distribution of one setting; whole numbers as limits mean a whole number."""
-    choices = limits.pop("choices", None)
     try:
+        limits = dict(given)
+        choices = limits.pop("choices", None)
         if choices is not None:
             return CategoricalDistribution(choices, **limits)
         whole = isinstance(limits["low"], int) and isinstance(limits["high"], int)

@@ -10,7 +10,8 @@ import platform
 import re
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from torch.utils.flop_counter import FlopCounterMode
 
 from fulldeck.errors import ConfigError
+from fulldeck.tracking_uri import shown
 from fulldeck.training.export import load_run
 from fulldeck.training.run import Run
 from fulldeck.training.run_lock import hold, is_held
@@ -45,6 +47,9 @@ BEAT, SILENCE = 30, 300
 
 RETRIES = 1
 """How often a trial is tried again whose worker has died."""
+
+WAIT = 30.0
+"""Seconds that a worker waits for the run in MLflow which the study's first worker makes; then it makes one itself."""
 
 PARENT, HOST = "mlflow_run", "host"
 """Names of what a study notes: the run in MLflow that its trials are children of; and each trial, its machine."""
@@ -85,7 +90,15 @@ class Report(Callback):
         self.pruned = False
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
-        """Report, and ask."""
+        """Report, and ask.
+
+        Raises:
+            ConfigError: an epoch has no such figure.
+        """
+        if self.metric not in trainer.callback_metrics:
+            known = ", ".join(sorted(name for name in trainer.callback_metrics if name.startswith("val/")))
+            msg = f"trials cannot be judged by {self.metric!r}: the held-out images give {known}"
+            raise ConfigError(msg)
         value = float(trainer.callback_metrics[self.metric])
         self.values.append(value)
         self.trial.report(value, trainer.current_epoch)
@@ -128,8 +141,14 @@ def sweep(
     folder = HOME / name
     folder.mkdir(parents=True, exist_ok=True)
     mlflow = "mlflow" in KINDS[choose_kind(config.logger.kind)]
-    study = open_study(name, storage, search, project=config.logger.project if mlflow else None)
-    parent = study.user_attrs.get(PARENT)
+    storage = storage or f"sqlite:///{(HOME / 'studies.db').absolute().as_posix()}"
+    with told(storage):
+        study = open_study(name, storage, search, project=config.logger.project if mlflow else None)
+    parent = study.user_attrs.get(PARENT) if mlflow else None
+    if parent:
+        from fulldeck.training.tracking.parent import go_on  # noqa: PLC0415 - only where MLflow is
+
+        go_on(parent)
     fixed += [f"logger.parent={parent or 'null'}", f"logger.group={quoted(name)}", "logger.model=false"]
     fixed += [f"runs={quoted(folder / 'runs')}"]
 
@@ -141,16 +160,17 @@ def sweep(
             return try_once(trial, search, [*fixed, f"name={quoted(f'{name}-{trial.number}')}"])
 
     wanted = trials or search.trials
-    try:
-        while True:
-            give_up_dead(study, folder)
-            if len(_in(study, TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)) >= wanted:
-                break
-            study.optimize(objective, n_trials=1)
-    finally:
-        write_report(study, folder)
-        if parent:
-            _keep(study, folder, parent, wanted)
+    with told(storage):
+        try:
+            while True:
+                give_up_dead(study, folder)
+                if len(_in(study, TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)) >= wanted:
+                    break
+                study.optimize(objective, n_trials=1)
+        finally:
+            write_report(study, folder)
+            if parent:
+                _keep(study, folder, parent, wanted)
     return Sweep(study, folder, wanted)
 
 
@@ -195,21 +215,35 @@ def cost(run: Path) -> float:
     return float(counter.get_total_flops()) / 1e6
 
 
-def open_study(name: str, storage: str | None, search: Search, project: str | None) -> optuna.Study:
+@contextmanager
+def told(url: str) -> Iterator[None]:
+    """Turn what the database of studies raises into one sentence.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        sentence = " ".join(str(error).split())
+        msg = f"the database of studies at {shown(url)} cannot be used: {sentence}"
+        raise ConfigError(msg) from error
+
+
+def open_study(name: str, url: str, search: Search, project: str | None) -> optuna.Study:
     """Open a study, or begin it: whoever begins it also makes its run in MLflow, which the others wait for.
 
     Args:
         name: the study's.
-        storage: the database's URL, None for the usual one.
+        url: the database's.
         search: what is sought.
         project: MLflow's experiment; None where MLflow keeps nothing.
 
     Raises:
-        ConfigError: the database cannot be used, or the study seeks in the other direction.
+        ConfigError: the database's driver is not installed, or the study seeks in the other direction.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # its warnings show the stack of whatever ends a trial
     warnings.filterwarnings("ignore", category=ExperimentalWarning)
-    url = storage or f"sqlite:///{(HOME / 'studies.db').absolute().as_posix()}"
     arguments = {"timeout": 60} if url.startswith("sqlite") else {}  # seconds that a writer waits for another
     try:
         database = RDBStorage(
@@ -219,27 +253,26 @@ def open_study(name: str, storage: str | None, search: Search, project: str | No
             grace_period=SILENCE,
             heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
         )
-        shared: dict[str, Any] = {
-            "storage": database,
-            "sampler": optuna.samplers.TPESampler(),
-            "pruner": optuna.pruners.MedianPruner(search.startup_trials, search.warmup_epochs),
-        }
-        try:
-            study = optuna.create_study(study_name=name, direction=search.direction, **shared)
-            if project:
-                from fulldeck.training.tracking.parent import begin  # noqa: PLC0415 - only where MLflow is
-
-                study.set_user_attr(PARENT, begin(project, name))
-        except DuplicatedStudyError:
-            study = optuna.load_study(study_name=name, **shared)
-            for _ in range(300 if project else 0):
-                if PARENT in study.user_attrs:
-                    break
-                time.sleep(0.1)
-    except (SQLAlchemyError, ImportError, optuna.exceptions.StorageInternalError) as error:
+    except ImportError as error:
         sentence = " ".join(str(error).split())
-        msg = f"the database of studies at {url} cannot be used: {sentence}"
+        msg = f"the database of studies at {shown(url)} needs a driver: {sentence}"
         raise ConfigError(msg) from error
+    shared: dict[str, Any] = {
+        "storage": database,
+        "sampler": optuna.samplers.TPESampler(),
+        "pruner": optuna.pruners.MedianPruner(search.startup_trials, search.warmup_epochs),
+    }
+    try:
+        study = optuna.create_study(study_name=name, direction=search.direction, **shared)
+    except DuplicatedStudyError:
+        study = optuna.load_study(study_name=name, **shared)
+        until = time.monotonic() + WAIT
+        while project and PARENT not in study.user_attrs and time.monotonic() < until:
+            time.sleep(0.1)
+    if project and PARENT not in study.user_attrs:
+        from fulldeck.training.tracking.parent import begin  # noqa: PLC0415 - only where MLflow is
+
+        study.set_user_attr(PARENT, begin(project, name))
     if study.direction != StudyDirection[search.direction.upper()]:
         msg = f"the study {name} was begun to {study.direction.name.lower()}; choose another name with --study"
         raise ConfigError(msg)

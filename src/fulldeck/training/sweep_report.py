@@ -2,6 +2,7 @@
 
 import csv
 import math
+import warnings
 from pathlib import Path
 
 import optuna
@@ -75,7 +76,9 @@ def importance(study: optuna.Study, done: list[FrozenTrial]) -> dict[str, float]
     """
     if len(done) < 3:
         return {}
-    return get_param_importances(study)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that all are as good as each other, which the picture shows
+        return get_param_importances(study)
 
 
 def front(points: list[tuple[int, float, float]]) -> list[tuple[int, float, float]]:

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L  # noqa: N812 - Lightning's own custom
+import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from fulldeck.data.augment import Strength
 from fulldeck.data.dataset import ALONE, NO_LABEL, DeckDataModule
@@ -123,7 +125,6 @@ def fit(
     fitted = partial(learn, trainer, module, data, folder=folder, resume=bool(resume))
     with ours.connected(trainer.strategy.root_device.type):
         if not ours.first:
-            torch.manual_seed(config.seed + ours.rank)  # else all would augment their images in the same way
             fitted()
             return Run(folder, json.loads(ours.agree("metrics", str)))
         run = keep(
@@ -171,7 +172,7 @@ def _trainer(config: DictConfig, folder: Path, ours: Team, more: Sequence[Callba
             accelerator=config.trainer.accelerator,
             precision=config.trainer.precision,
             gradient_clip_val=config.trainer.gradient_clip or None,
-            callbacks=[*savers(folder), *callbacks(config), *more],
+            callbacks=[*savers(folder), Chance(config.seed, ours.rank), *callbacks(config), *more],
             logger=CSVLogger(folder, name="logs"),  # one more version_N each time the run is taken up again
             enable_progress_bar=config.trainer.progress and sys.stderr.isatty(),
             enable_model_summary=False,
@@ -324,6 +325,26 @@ def callbacks(config: DictConfig) -> list[Callback]:
     if config.trainer.progress and sys.stderr.isatty():
         chosen.append(TQDMProgressBar(leave=True))
     return chosen
+
+
+class Chance(Callback):
+    """Seeds each epoch by itself: what is drawn in it does not depend on whether the run was interrupted before it.
+
+    Args:
+        seed: the run's.
+        rank: the process's, else all would augment their images in the same way.
+    """
+
+    def __init__(self, seed: int, rank: int) -> None:
+        self.seed, self.rank = seed, rank
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
+        """Seed torch's generators, from which augmentation and dropout draw."""
+        if isinstance(trainer.train_dataloader, DataLoader):
+            # It draws a number when an epoch's batches begin: in the first epoch of a process before this, else after.
+            trainer.train_dataloader.generator = torch.Generator()
+        [seed] = np.random.SeedSequence([self.seed, self.rank, trainer.current_epoch]).generate_state(1)
+        torch.manual_seed(int(seed))
 
 
 def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor], None]:

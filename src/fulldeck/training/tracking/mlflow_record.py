@@ -3,7 +3,6 @@
 import functools
 import json
 import logging
-import os
 import platform
 import tempfile
 import time
@@ -18,18 +17,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 
-from fulldeck.errors import ConfigError
 from fulldeck.tracking_uri import artifact_location, tracking_uri
 from fulldeck.training.tracking.lost import BEAT, FOLDER, HOST, mark_lost
 from fulldeck.training.tracking.record import Facts, Histogram, Outcome, Record, Steps
+from fulldeck.training.tracking.store import told
 
 logger = logging.getLogger(__name__)
-logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it makes
-
-# By default a server that is down is asked for minutes, in which no step is made.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # standard output is the command's
 
 STATUS: dict[Outcome, int] = {
     "finished": RunStatus.FINISHED,
@@ -75,7 +68,7 @@ class MlflowRecord(MLFlowLogger, Record):
         uri = address["uri"] if address else tracking_uri()
         self._run_address = {"uri": uri}
         self.silent_until = 0.0
-        try:
+        with told(uri, "does not keep this run"):
             client = MlflowClient(uri)
             experiment_id(client, facts.project)
             mark_lost(client)
@@ -100,9 +93,6 @@ class MlflowRecord(MLFlowLogger, Record):
             )
             system.start()
             self._system = system
-        except MlflowException as error:
-            msg = f"MLflow at {uri} does not keep this run: {error.message}"
-            raise ConfigError(msg) from error
 
     @property
     def address(self) -> dict[str, str]:

@@ -8,11 +8,18 @@ from mlflow import MlflowClient
 
 from fulldeck.tracking_uri import tracking_uri
 from fulldeck.training.tracking.lost import mark_lost
+from fulldeck.training.tracking.store import told
 
 
 def mark() -> list[str]:
-    """Mark the runs that have died without a word, and return their ids."""
-    return mark_lost(MlflowClient(tracking_uri()))
+    """Mark the runs that have died without a word, and return their ids.
+
+    Raises:
+        ConfigError: MLflow cannot be reached.
+    """
+    uri = tracking_uri()
+    with told(uri, "cannot be asked"):
+        return mark_lost(MlflowClient(uri))
 
 
 def is_remote(uri: str) -> bool:

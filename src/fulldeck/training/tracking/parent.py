@@ -1,6 +1,7 @@
 """A sweep's own run in MLflow, whose children its trials are."""
 
 import logging
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,9 @@ from mlflow.exceptions import MlflowException
 from fulldeck.errors import ConfigError
 from fulldeck.provenance import commit
 from fulldeck.tracking_uri import tracking_uri
+from fulldeck.training.tracking.lost import BEAT, STUDY
 from fulldeck.training.tracking.mlflow_record import experiment_id
+from fulldeck.training.tracking.store import told
 
 logger = logging.getLogger(__name__)
 
@@ -25,14 +28,27 @@ def begin(project: str, study: str) -> str:
         ConfigError: MLflow cannot be reached.
     """
     uri = tracking_uri()
-    try:
+    with told(uri, "does not keep this sweep"):
         client = MlflowClient(uri)
-        tags = {"fulldeck.study": study, "commit": commit() or "unknown"}
+        tags = {STUDY: study, "commit": commit() or "unknown", BEAT: _now()}
         run = client.create_run(experiment_id(client, project), run_name=f"sweep {study}", tags=tags)
-    except MlflowException as error:
-        msg = f"MLflow at {uri} does not keep this sweep: {error.message}"
-        raise ConfigError(msg) from error
     return str(run.info.run_id)
+
+
+def go_on(run: str) -> None:
+    """Say of a sweep's run that it is worked on, whatever was said of it before; a failure is told, and ends no sweep.
+
+    Args:
+        run: the run's id.
+    """
+    uri = tracking_uri()
+    try:
+        with told(uri, f"does not have the sweep's own run, {run}"):
+            client = MlflowClient(uri)
+            client.set_tag(run, BEAT, _now())
+            client.update_run(run, status=RunStatus.to_string(RunStatus.RUNNING))
+    except ConfigError as error:
+        logger.warning("%s; all workers need the same MLFLOW_TRACKING_URI", error)
 
 
 def keep(run: str, folder: Path, best: float | None, state: State) -> None:
@@ -58,3 +74,7 @@ def keep(run: str, folder: Path, best: float | None, state: State) -> None:
             client.set_terminated(run, RunStatus.to_string(ended))
     except (MlflowException, OSError) as error:
         logger.warning("MLflow misses something of this sweep: %s", error)
+
+
+def _now() -> str:
+    return str(int(time.time()))

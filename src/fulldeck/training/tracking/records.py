@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,13 +75,15 @@ def open_records(config: DictConfig, folder: Path, hashes: dict[str, str], envir
     records: dict[str, Record] = {}
     try:
         for name in KINDS[config.logger.kind]:
+            if name == "wandb" and os.environ.get("WANDB_MODE") == "disabled":
+                continue  # W&B would take all and keep nothing
             records[name] = _open(name, facts, known.get(name))
     except BaseException:
         for record in records.values():
             record.close("failed")
         raise
     if records:
-        now = {name: record.address for name, record in records.items()}
+        now = known | {name: record.address for name, record in records.items()}
         (folder / ADDRESSES).write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
     return list(records.values())
 

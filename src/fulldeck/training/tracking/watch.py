@@ -61,6 +61,14 @@ class Watch(Callback):
         self.shown = 0
         self.began = self.wrote = time.monotonic()
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps for a run that goes on: the gradients of the epochs so far."""
+        return {"gradients": self.gradients}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with them."""
+        self.gradients = state_dict["gradients"]
+
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: tuple[Tensor, Tensor], batch_idx: int
     ) -> None:
