@@ -127,18 +127,28 @@ def run(environment):
 
 
 @pytest.fixture(scope="module")
-def made(run, tmp_path_factory) -> Path:
+def clone(run):
+    """``clone(folder)`` lays the project's files there, as a repository in which nothing has run."""
+
+    def lay(folder: Path) -> Path:
+        for name in PROJECT:
+            source, copy = ROOT / name, folder / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copyfile(source, copy)
+        run(folder, "git", "init", "--quiet")
+        return folder
+
+    return lay
+
+
+@pytest.fixture(scope="module")
+def made(run, clone, tmp_path_factory) -> Path:
     """A repository whose pipeline has run once and is committed; do not change it, copy it."""
-    folder = tmp_path_factory.mktemp("made") / "project"
-    for name in PROJECT:
-        source, copy = ROOT / name, folder / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copyfile(source, copy)
+    folder = clone(tmp_path_factory.mktemp("made") / "project")
     (folder / "params.yaml").write_text(yaml.safe_dump(TINY))
-    run(folder, "git", "init", "--quiet")
     assert stages_run(run(folder, "dvc", "repro")) == STAGES
     run(folder, "git", "add", "--all")
     identity = ("-c", "user.name=nobody", "-c", "user.email=nobody@example.org")
@@ -177,6 +187,40 @@ def contents(*folders: Path) -> dict[str, bytes]:
     """Every file below some folders, by name."""
     files = [file for folder in folders for file in sorted(folder.rglob("*")) if file.is_file()]
     return {str(file): file.read_bytes() for file in files}
+
+
+def recipe(where: str) -> str:
+    """The parameters that the project comes with, or those that its documentation gives."""
+    if where == "params.yaml":
+        return (ROOT / where).read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```yaml\n(.+?)^```", (ROOT / where).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return str(block)
+
+
+@pytest.mark.parametrize("where", ["params.yaml", "docs/pipeline.md"])
+def test_the_stages_of_each_recipe_hang_together(clone, run, tmp_path, where):
+    project = clone(tmp_path / "project")
+    (project / "params.yaml").write_text(recipe(where), encoding="utf-8")
+    stages = set(run(project, "dvc", "stage", "list", "--name-only").split())
+    assert {"audit", "train", "export", "compress", "locator", "evaluate@valid", "evaluate@unseen"} <= stages
+    assert "render@decks-3" in stages
+    assert ("fetch@kaggle-cards" in stages) == (where == "params.yaml")
+    assert "train" in run(project, "dvc", "dag", "--dot", "evaluate@valid")
+
+
+def test_packages_that_images_were_taken_from_are_not_kept(clone, run, tmp_path):
+    project = clone(tmp_path / "project")
+    (project / "params.yaml").write_text(recipe("params.yaml"), encoding="utf-8")
+    for name in ("vector", "backgrounds"):
+        documents = project / "data" / name / ".packages" / "gimp-help-en" / "doc"
+        documents.mkdir(parents=True)
+        (documents / "gimp-help-en").symlink_to("gimp-help-common")  # another package, which is not there
+        (project / "data" / name / "images.json").write_text("{}")
+    brought = ("vector-decks@vector", "backgrounds@backgrounds")
+    run(project, "dvc", "commit", "--force", *brought)
+    assert json.loads(run(project, "dvc", "status", "--json", *brought)) == {}
+    locked = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+    assert [locked[stage]["outs"][0]["nfiles"] for stage in brought] == [1, 1]
 
 
 @pytest.mark.slow

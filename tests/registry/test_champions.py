@@ -5,13 +5,14 @@ import os
 import signal
 import sqlite3
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from fulldeck.registry import champions
 from fulldeck.registry.champions import change_champion, history, rollback
-from fulldeck.registry.store import RegistryError, current_aliases, open_registry
+from fulldeck.registry.store import FILE, RegistryError, current_aliases, find, open_registry
 
 
 def promote(registry, old, new):
@@ -45,6 +46,20 @@ def test_a_rollback_and_back_again(three):
 def test_a_rollback_of_nothing(three):
     with pytest.raises(RegistryError, match="has no champion of fulldeck"):
         rollback(three, "fear")
+
+
+def test_no_way_back_to_a_file_that_cannot_be_trusted(three):
+    promote(three, None, 1)
+    promote(three, 1, 2)
+    stored = Path(find(three, "1").source.removeprefix("file://")) / FILE
+    stored.write_bytes(stored.read_bytes()[:-1])
+    with pytest.raises(RegistryError, match="version 1 of fulldeck is not the file that was registered"):
+        rollback(three, "it fails on jokers")
+    stored.unlink()
+    with pytest.raises(RegistryError):
+        rollback(three, "it fails on jokers")
+    assert current_aliases(three) == {"champion": 2, "previous": 1, "challenger": 3}
+    assert len(history(three)) == 2
 
 
 def test_who_was_compared_with_another_champion_loses(three):

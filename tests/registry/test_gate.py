@@ -150,6 +150,13 @@ def test_a_set_that_was_touched_stops_the_gate(plain_rules):
             load(Rules.model_validate(broken))
 
 
+def test_a_set_that_is_not_there_stops_the_gate_and_says_which_one_does_without(plain_rules, tmp_path):
+    broken = json.loads(Rules.model_validate(plain_rules).model_dump_json())
+    broken["labelled"]["a deck"]["folder"] = str(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"nowhere: the gate's set 'a deck' is not there; .*--gate rendered"):
+        load(Rules.model_validate(broken))
+
+
 def test_a_set_that_is_too_small_for_its_margin_stops_the_gate(plain_rules):
     broken = json.loads(Rules.model_validate(plain_rules).model_dump_json())
     broken["labelled"]["a deck"]["margin"] = 0.01

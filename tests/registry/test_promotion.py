@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
@@ -19,8 +21,11 @@ from fulldeck.data.manifest import content_hash
 from fulldeck.data.no_card import no_card
 from fulldeck.data.render import render
 from fulldeck.inference.classifier import Classifier
-from fulldeck.registry.champions import history
-from fulldeck.registry.store import current_aliases, find, open_registry
+from fulldeck.registry import promotion
+from fulldeck.registry.champions import change_champion, history
+from fulldeck.registry.frozen import load
+from fulldeck.registry.rules import read_rules
+from fulldeck.registry.store import RegistryError, current_aliases, find, open_registry
 
 
 @pytest.fixture(scope="session")
@@ -89,6 +94,9 @@ def test_a_life(fulldeck, model, uri, tmp_path):
     code, said = fulldeck("register", model("one"))
     assert (code, "challenger" in said) == (0, True)
 
+    code, said = fulldeck("compare")
+    assert (code, said.startswith("compared: version 1 (one), against the one in the package; ")) == (0, True)
+
     # Against the champion in the package a model that knows nothing has no chance, unless somebody insists.
     code, said = fulldeck("promote")
     assert code == 1
@@ -121,6 +129,7 @@ def test_a_life(fulldeck, model, uri, tmp_path):
         ["3", "challenger", "three"],
     ]
     assert [line.split()[-1] for line in listed.splitlines()] == ["forced", "promoted", "refused"]
+    assert "the gate's reasons against it:" not in fulldeck("show", "2")[1]
 
     # The way back.
     assert fulldeck("rollback", "--reason", "it fails on jokers") == (
@@ -151,6 +160,38 @@ def test_every_decision_is_kept_with_its_page(fulldeck, model, uri, tmp_path):
     decision = json.loads((tmp_path / "page" / "decision.json").read_text())
     assert decision["rules"]["confidence"] == 0.95
     assert "the gate's reasons against it:" in fulldeck("show", "1")[1]
+
+
+def test_who_is_overtaken_is_not_kept_as_promoted(fulldeck, model, registry, small_gate, monkeypatch):
+    for number, name in enumerate(("one", "two", "three"), 1):
+        fulldeck("register", model(name, created=f"2026-01-0{number}T00:00:00Z"))
+    change_champion(registry, old=None, new=1, kind="promotion", reason="a start")
+
+    def slowly(rules):
+        change_champion(registry, old=1, new=2, kind="promotion", reason="it was faster")
+        return load(rules)
+
+    monkeypatch.setattr(promotion, "load", slowly)
+    with pytest.raises(RegistryError, match="and the champion is version 2 by now"):
+        promotion.promote(registry, "3", read_rules(small_gate), Path("page"))
+    assert current_aliases(registry)["champion"] == 2
+    assert find(registry, "3").gate == "refused"
+    assert "  champion: the champion was not changed: version 3 was compared with version 1" in fulldeck("show", "3")[1]
+    assert "Refused" in Path("page/decision.html").read_text()
+    record = registry.client.get_run(registry.client.get_model_version("fulldeck", "3").tags["gate.record"])
+    assert (record.info.run_name, record.data.tags["gate"]) == ("gate: version 3 refused", "refused")
+    kept = registry.client.download_artifacts(record.info.run_id, "decision.json", ".")
+    assert json.loads(Path(kept).read_text())["verdict"] == "refused"
+
+
+def test_a_password_is_on_no_page(fulldeck, model, uri, small_gate, tmp_path):
+    fulldeck("register", model("one"))
+    registry = replace(open_registry(uri), uri="postgresql://me:secret@db/mlflow")
+    promotion.compare(registry, "1", "1", read_rules(small_gate), tmp_path / "page")
+    for name in ("decision.html", "decision.json"):
+        text = (tmp_path / "page" / name).read_text()
+        assert "postgresql://db/mlflow" in text
+        assert "secret" not in text
 
 
 def test_a_file_that_was_changed_is_refused_and_cannot_be_forced(fulldeck, model, uri):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fulldeck.errors import ModelError
+from fulldeck.errors import ConfigError, ModelError
 from fulldeck.inference.classifier import Classifier
 from fulldeck.registry.store import RegistryError, fetch, find, open_registry, register, versions
 
@@ -55,6 +55,13 @@ def test_a_version_is_fetched_as_it_was_registered(registry, tiny_model, tmp_pat
     assert target.read_bytes() == tiny_model.read_bytes()
     assert Classifier(target).info.version == "0.0.1"
     assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_place_that_cannot_be_written(registry, tiny_model, tmp_path):
+    version = register(registry, tiny_model)
+    for target in (tmp_path, tiny_model / "model.onnx"):
+        with pytest.raises(ConfigError, match=rf"{target} cannot be written \(.+\): name another file"):
+            fetch(registry, version, target)
 
 
 def test_a_file_that_was_changed_in_the_registry_is_refused(registry, tiny_model, make_model, tmp_path):
@@ -115,5 +122,8 @@ def test_a_registry_that_is_not_there(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(RegistryError, match=r"the registry at sqlite:///.*a\.db"):
         versions(open_registry(f"sqlite:///{tmp_path}/file/a.db"))
-    with pytest.raises(RegistryError, match=r"the registry at http://127\.0\.0\.1:9"):
-        versions(open_registry("http://127.0.0.1:9"))
+    with pytest.raises(RegistryError, match=r"the registry at http://127\.0\.0\.1:9 does not answer") as caught:
+        versions(open_registry("http://me:secret@127.0.0.1:9"))
+    assert "secret" not in str(caught.value)
+    with pytest.raises(RegistryError, match="needs the Python package MySQLdb, which is not installed"):
+        versions(open_registry("mysql://127.0.0.1:9/mlflow"))

@@ -2,7 +2,9 @@
 
 import io
 import shutil
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import cv2
 import numpy as np
@@ -167,10 +169,45 @@ def test_what_cannot_be_a_job(begin, tmp_path):
         begin()
 
 
-def test_a_place_that_cannot_be_written_to(begin, tmp_path):
+@pytest.mark.parametrize("out", ["{here}/file", "{here}/file/out", "/proc/out"])
+def test_a_place_that_cannot_be_written_to(begin, tmp_path, out):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(DataError, match="cannot be written"):
-        begin(out=str(tmp_path / "file" / "out"))
+        begin(out=out.format(here=tmp_path))
+
+
+def test_a_bucket_that_is_not_there(begin, bucket):
+    for change in ({"source": f"{bucket}-too/pictures"}, {"out": f"{bucket}-too/out"}):
+        with pytest.raises(DataError, match=f"{next(iter(change.values()))} is not there"):
+            begin(**change)
+    with pytest.raises(DataError, match=f"{bucket}/nothing holds no pictures"):
+        begin(source=f"{bucket}/nothing")
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A storage that does not do what it is asked."""
+
+    def do_GET(self):
+        self.send_response(400)
+        self.end_headers()
+        self.wfile.write(b'{"error": {"message": "not like this"}}')
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_bucket_that_refuses_is_told_in_one_sentence(begin, monkeypatch, caplog):
+    gcsfs = pytest.importorskip("gcsfs")
+    gcsfs.GCSFileSystem.clear_instance_cache()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("NO_GCE_CHECK", "true")
+        with pytest.raises(DataError, match=r"gs://cards/pictures cannot be listed \(HttpError: not like this, 400\)"):
+            begin(source="gs://cards/pictures")
+        server.shutdown()
+    gcsfs.GCSFileSystem.clear_instance_cache()
+    assert not [record for record in caplog.records if record.exc_info]  # no stack trace beside it
 
 
 def test_from_one_bucket_to_another(begin, pictures, bucket):

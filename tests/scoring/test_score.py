@@ -138,6 +138,8 @@ def test_it_is_interrupted_and_goes_on(cluster, pictures, tmp_path):
     named = files(out, "predictions")
     assert len(named) == named.total() == 100
     assert "were done before" in done.output
+    done = CliRunner().invoke(main, [*words, "--address", "127.0.0.1:1"])  # there is nothing to ask a cluster for
+    assert done.output == f"{out}: all 102 pictures were done before\n"
 
 
 def test_there_is_no_cluster(pictures, tmp_path):

@@ -24,6 +24,7 @@ from fulldeck.training.train import train
 TORCHRUN = Path(sys.executable).parent / "torchrun"
 
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+OVER_THE_CABLE = {**ONE_THREAD, "GLOO_SOCKET_IFNAME": "cable"}
 
 # Without batch normalisation, augmentation and dropout, nothing depends on who computes what.
 EXACT = (
@@ -172,6 +173,19 @@ def check_figures(runs, alone):
     return folder
 
 
+def check_taken_up(folder, alone):
+    """Hold that two members, one of which was killed in the second epoch, have gone on after the first one."""
+    run = check_figures(folder / "runs", alone)
+    assert {path.name for path in (run / "logs").iterdir()} == {"version_0", "version_1"}  # it was taken up once
+
+    members = told(folder)
+    assert set(members) == {(rank, epoch) for rank in range(2) for epoch in range(3)}
+    assert [members[0, epoch]["attempt"] for epoch in range(3)] == [0, 1, 1]
+    for epoch in range(3):
+        assert members[0, epoch] == members[1, epoch]  # the same figures on both
+        assert members[0, epoch]["seen"] == 16  # 36 images are 4 batches of 8, of which each has half
+
+
 @contextmanager
 def running(*commands, **options):
     """Start commands and let them end, with all that they started, whatever happens."""
@@ -195,15 +209,7 @@ def test_two_processes_train_what_one_would_though_one_is_killed(tiny, tmp_path,
     with running([*command, *tiny("runs", *EXACT)], cwd=tmp_path, env=ONE_THREAD) as [process]:
         said = process.communicate(timeout=200)
     assert process.returncode == 0, said
-    folder = check_figures(tmp_path / "runs", alone)
-    assert {path.name for path in (folder / "logs").iterdir()} == {"version_0", "version_1"}  # it was taken up once
-
-    members = told(tmp_path)
-    assert set(members) == {(rank, epoch) for rank in range(2) for epoch in range(3)}
-    assert [members[0, epoch]["attempt"] for epoch in range(3)] == [0, 1, 1]
-    for epoch in range(3):
-        assert members[0, epoch] == members[1, epoch]  # the same figures on both
-        assert members[0, epoch]["seen"] == 16  # 36 images are 4 batches of 8, of which each has half
+    check_taken_up(tmp_path, alone)
 
 
 @contextmanager
@@ -234,18 +240,19 @@ def two_hosts():
             run("netns", "delete", host)
 
 
+def on_both(hosts, *words):
+    """The commands that start torchrun on each host, which meet on the first one."""
+    meet = ["--nnodes=2", f"--master-addr={next(iter(hosts.values()))}", "--master-port=29400", "--nproc-per-node=1"]
+    return [
+        ["ip", "netns", "exec", host, TORCHRUN, f"--node-rank={rank}", *meet, *words] for rank, host in enumerate(hosts)
+    ]
+
+
 @pytest.mark.slow
 def test_two_hosts_train_what_one_would(tiny, tmp_path, alone):
     with two_hosts() as hosts:
-        place = [f"--master-addr={next(iter(hosts.values()))}", "--master-port=29400", "-m", "fulldeck", "train"]
-        commands = [
-            ["ip", "netns", "exec", host, TORCHRUN, "--nnodes=2", f"--node-rank={rank}", "--nproc-per-node=1", *place]
-            for rank, host in enumerate(hosts)
-        ]
-        overrides = tiny(tmp_path / "runs", *EXACT)
-        with running(
-            *([*command, *overrides] for command in commands), env={**ONE_THREAD, "GLOO_SOCKET_IFNAME": "cable"}
-        ) as processes:
+        commands = on_both(hosts, "-m", "fulldeck", "train", *tiny(tmp_path / "runs", *EXACT))
+        with running(*commands, env=OVER_THE_CABLE) as processes:
             said = [process.communicate(timeout=200) for process in processes]
         counter = ["ip", "netns", "exec", next(iter(hosts)), "cat", "/sys/class/net/cable/statistics/rx_bytes"]
         received = int(subprocess.run(counter, check=True, capture_output=True, text=True).stdout)
@@ -256,3 +263,14 @@ def test_two_hosts_train_what_one_would(tiny, tmp_path, alone):
     weights = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     learnt = sum(value.nbytes for name, value in weights.items() if name.startswith("network."))
     assert received > 12 * learnt  # in each of the 12 steps came the gradients
+
+
+@pytest.mark.slow
+def test_two_hosts_go_on_though_a_process_on_the_second_is_killed(tiny, tmp_path, alone):
+    (tmp_path / "member.py").write_text(MEMBER)
+    with two_hosts() as hosts:
+        commands = on_both(hosts, "--max-restarts=1", "member.py", *tiny("runs", *EXACT))
+        with running(*commands, cwd=tmp_path, env=OVER_THE_CABLE) as processes:
+            said = [process.communicate(timeout=200) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    check_taken_up(tmp_path, alone)

@@ -3,7 +3,6 @@
 An address is a path, or what fsspec understands: gs://bucket/folder. Whatever is written is there whole or not at all.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from uuid import uuid4
 from fulldeck.data.manifest import write_atomically
 from fulldeck.data.source import public_address
 from fulldeck.errors import DataError
+from fulldeck.remote import open_storage
 
 
 class MissingError(DataError):
@@ -94,12 +94,8 @@ class Storage:
             filesystem.pipe_file(f"{root}/{name}", data)  # object stores show an object once all of it has come
 
     def _opened(self) -> tuple[Any, str]:
-        # Else gcsfs loads gRPC, to ask about kinds of buckets that make no difference to whole files.
-        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-        from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # noqa: PLC0415 - not in the base install
-
-        filesystem, root = url_to_fs(self.address if self.folder is None else str(self.folder))
-        return filesystem, str(root).rstrip("/")
+        filesystem, root = open_storage(self.address if self.folder is None else str(self.folder))
+        return filesystem, root.rstrip("/")
 
     @contextmanager
     def _told(self, done: str, name: str = "") -> Iterator[None]:
@@ -110,10 +106,10 @@ class Storage:
         except ImportError as error:
             msg = f"{at} needs another package ({error}): pip install 'fulldeck[scale]' brings gs://"
             raise DataError(msg) from error
-        except FileNotFoundError as error:
-            msg = f"{at} is not there"
-            raise MissingError(msg) from error
         except Exception as error:  # each storage has errors of its own, and they share no class
+            if isinstance(error, FileNotFoundError) and done != "written":
+                msg = f"{at} is not there"
+                raise MissingError(msg) from error
             reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
             msg = f"{at} cannot be {done} ({reason}): check the address, and that you may"
             raise DataError(msg) from error

@@ -11,19 +11,24 @@ ticket no longer stands in the way once it is :data:`LEASE` seconds old.
 import getpass
 import logging
 import socket
+import tempfile
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal, NoReturn
 
 from fulldeck.registry.store import (
     CHALLENGER,
     CHAMPION,
+    FILE,
     PREVIOUS,
     Registry,
     RegistryError,
     current_aliases,
     ensure_model,
+    fetch,
+    find,
     told,
 )
 
@@ -33,8 +38,14 @@ LEASE = 30.0
 """Seconds after which a change that was begun and not finished is taken for dead. A change itself takes under one."""
 
 Kind = Literal["promotion", "forced promotion", "rollback"]
+
+
 _LONGEST_REASON = 2000  # characters; the page has them all
 _OPEN, _DONE, _ABANDONED = "open", "done", "abandoned"
+
+
+class NotChangedError(RegistryError):
+    """The champion is the one that it was: somebody else was faster, or is at it."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +120,8 @@ def change_champion(
         decision: The MLflow run that holds the gate's page.
 
     Raises:
-        RegistryError: Another change is being made, or was made since.
+        NotChangedError: Another change is being made, or was made since.
+        RegistryError: The registry cannot be reached, or does not do it.
     """
     begun = time.monotonic()
     with told(registry.uri):
@@ -117,7 +129,7 @@ def change_champion(
         try:
             _refuse_others(registry, ticket)
             if time.monotonic() - begun > LEASE / 2:  # the others are about to take this process for dead
-                _refuse(f"the registry at {registry.uri} is too slow to change the champion safely")
+                _refuse(f"the registry at {registry.place} is too slow to change the champion safely")
         except RegistryError:
             _close(registry, ticket, _ABANDONED)
             raise
@@ -132,14 +144,15 @@ def rollback(registry: Registry, reason: str) -> Change:
     """Make the champion before this one the champion again.
 
     Which that was is read from the ledger, not from an alias, so a change that died halfway does not confuse it. A
-    second rollback undoes the first.
+    second rollback undoes the first. Its file is fetched and verified first: what cannot be loaded is no way out.
 
     Raises:
-        RegistryError: There is no champion, or none before it; or a change is being made.
+        RegistryError: There is no champion, or none before it; its file is not there, or not the one that was
+            registered; or a change is being made.
     """
     champion = current_aliases(registry).get(CHAMPION)
     if champion is None:
-        msg = f"the registry at {registry.uri} has no champion of {registry.name}: the one in the package serves"
+        msg = f"the registry at {registry.place} has no champion of {registry.name}: the one in the package serves"
         raise RegistryError(msg)
     to = next(
         (one.old for one in reversed(history(registry)) if one.new == champion and one.outcome != _ABANDONED), None
@@ -147,6 +160,8 @@ def rollback(registry: Registry, reason: str) -> Change:
     if to is None:
         msg = f"version {champion} of {registry.name} is the first champion: there is none to go back to"
         raise RegistryError(msg)
+    with tempfile.TemporaryDirectory() as folder:
+        fetch(registry, find(registry, str(to)), Path(folder) / FILE)
     return change_champion(registry, old=champion, new=to, kind="rollback", reason=reason)
 
 
@@ -200,7 +215,7 @@ def _refuse_others(registry: Registry, ticket: Change) -> None:
 
 def _refuse(why: str) -> NoReturn:
     msg = f"the champion was not changed: {why}"
-    raise RegistryError(msg)
+    raise NotChangedError(msg)
 
 
 def _tidy(registry: Registry, change: Change) -> None:

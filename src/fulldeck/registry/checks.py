@@ -36,6 +36,7 @@ Kind = Literal[
     "threshold",
     "no card",
     "behaviour",
+    "champion",
 ]
 
 

@@ -83,6 +83,12 @@ def _dataset(folder: Path, *splits: str) -> Path:
 
 
 def _verify(name: str, rule: LabelledSet | NoCardSet) -> None:
+    if not rule.folder.is_dir():
+        msg = (
+            f"{rule.folder}: the gate's set {name!r} is not there; `fulldeck data fetch` brings the Kaggle images, and "
+            "--gate rendered asks about drawn ones alone"
+        )
+        raise DataError(msg)
     found = content_hash(rule.folder)
     if found != rule.sha256:
         msg = (

@@ -13,7 +13,7 @@ from fulldeck.errors import ConfigError, ModelError
 from fulldeck.inference.model_file import champion_path
 from fulldeck.provenance import commit
 from fulldeck.registry import decision_page
-from fulldeck.registry.champions import change_champion
+from fulldeck.registry.champions import NotChangedError, change_champion
 from fulldeck.registry.checks import Check
 from fulldeck.registry.decision_page import Facts
 from fulldeck.registry.frozen import load
@@ -69,7 +69,8 @@ def promote(
 ) -> Decision:
     """Make a version the champion if the gate lets it.
 
-    The decision is recorded in the registry before anything changes, whatever it is.
+    The decision is recorded in the registry before anything changes, whatever it is, and again if it then comes to
+    nothing since another one was faster.
 
     Args:
         registry: Where.
@@ -93,14 +94,22 @@ def promote(
     _write(registry, decision, rules, force if forced else None)
     record = _record(registry, decision)
     if verdict != "refused":
-        change_champion(
-            registry,
-            old=champion,
-            new=version.number,
-            kind="forced promotion" if forced else "promotion",
-            reason=force if forced and force else "the gate's checks passed",
-            decision=record,
-        )
+        try:
+            change_champion(
+                registry,
+                old=champion,
+                new=version.number,
+                kind="forced promotion" if forced else "promotion",
+                reason=force if forced and force else "the gate's checks passed",
+                decision=record,
+            )
+        except NotChangedError as error:
+            late = Check("champion", "champion", passed=False, reason=str(error))
+            checks = replace(examination, checks=(*examination.checks, late))
+            decision = replace(decision, verdict="refused", examination=checks)
+            _write(registry, decision, rules, None)
+            _record(registry, decision, record)
+            raise
     return replace(decision, record=record)
 
 
@@ -110,11 +119,13 @@ def compare(registry: Registry, which: str, other: str, rules: Rules, out: Path 
     Args:
         registry: Where.
         which: The one that is examined.
-        other: The one that it is measured against, as if it were the champion.
+        other: The one that it is measured against, as if it were the champion. While there is no ``champion``, that is
+            the one in the package.
         rules: The gate's.
         out: The folder for the page; by default ``runs/gate/<name>-<number>``.
     """
-    version, against = find(registry, which), find(registry, other).number
+    version = find(registry, which)
+    against = current_aliases(registry).get(CHAMPION) if other == CHAMPION else find(registry, other).number
     examination = _examine(registry, version, against, rules)
     decision = Decision("compared", version, against, examination, _page(registry, version, out))
     _write(registry, decision, rules, None)
@@ -147,7 +158,7 @@ def _write(registry: Registry, decision: Decision, rules: Rules, force: str | No
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "by": f"{getpass.getuser()}@{socket.gethostname()}",
             "reason": force,
-            "registry": registry.uri,
+            "registry": registry.place,
             "challenger's SHA-256": decision.version.sha256,
             "fulldeck": __version__,
             "commit": commit(),
@@ -163,13 +174,17 @@ def _write(registry: Registry, decision: Decision, rules: Rules, force: str | No
         raise ConfigError(msg) from error
 
 
-def _record(registry: Registry, decision: Decision) -> str:
-    """Keep the decision in the registry: a run with the page, and tags on the version that lead there."""
+def _record(registry: Registry, decision: Decision, run: str | None = None) -> str:
+    """Keep the decision in the registry: a run with the page, in place of what it held, and tags that lead there."""
     client = registry.client
+    name = f"gate: version {decision.version.number} {decision.verdict}"
     with told(registry.uri):
-        run = new_run(registry, f"gate: version {decision.version.number} {decision.verdict}")
-        for name in ("decision.html", "decision.json"):
-            client.log_artifact(run, str(decision.page.with_name(name)))
+        if run is None:
+            run = new_run(registry, name)
+        else:
+            client.update_run(run, name=name)
+        for file in ("decision.html", "decision.json"):
+            client.log_artifact(run, str(decision.page.with_name(file)))
         client.set_terminated(run)
         reasons = json.dumps(decision.examination.reasons[:MOST_REASONS])
         for key, value in {"gate": decision.verdict, "gate.reasons": reasons, "gate.record": run}.items():

@@ -23,8 +23,8 @@ def describe(registry: Registry, which: str) -> str:
         tags = dict(registry.client.get_model_version(registry.name, str(version.number)).tags)
     lines = [line(version), ""]
     lines += [f"{key:<14} {value}" for key, value in sorted(tags.items()) if value and key != "gate.reasons"]
-    if reasons := tags.get("gate.reasons"):
-        lines += ["", "the gate's reasons against it:", *(f"  {reason}" for reason in json.loads(reasons))]
+    if reasons := json.loads(tags.get("gate.reasons", "[]")):
+        lines += ["", "the gate's reasons against it:", *(f"  {reason}" for reason in reasons)]
     changes = [change for change in history(registry) if version.number in {change.old, change.new}]
     if changes:
         lines += ["", "changes of champion:"]

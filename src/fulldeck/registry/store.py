@@ -14,14 +14,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from errno import EISDIR
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fulldeck.errors import FulldeckError
+from fulldeck.errors import ConfigError, FulldeckError
 from fulldeck.inference.classifier import Classifier
 from fulldeck.inference.model_file import ModelInfo
 from fulldeck.inference.seal import check_seal
-from fulldeck.tracking_uri import artifact_location, tracking_uri
+from fulldeck.tracking_uri import artifact_location, shown, tracking_uri
 
 # MLflow reports its use to its makers, asks a server that is down for minutes, and draws progress into pipes, too. All
 # of it can be had by setting these.
@@ -34,7 +35,8 @@ import mlflow.artifacts
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
-from requests.exceptions import RequestException
+from requests.exceptions import ConnectionError as RequestsConnectionError
+from requests.exceptions import ConnectTimeout, ReadTimeout, RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 if TYPE_CHECKING:
@@ -44,10 +46,12 @@ NAME = "fulldeck"
 EXPERIMENT = "fulldeck-registry"
 FILE = "model.onnx"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+_SILENCE = {RequestsConnectionError, ConnectTimeout, ReadTimeout}  # MLflow's own words for them are half a page
 
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it tells each new database its migrations
 logging.getLogger("mlflow.store.model_registry.abstract_store").setLevel(logging.WARNING)  # and that it waits
 logging.getLogger("alembic").setLevel(logging.WARNING)
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # each try of a server that does not answer
 
 
 class RegistryError(FulldeckError):
@@ -56,11 +60,16 @@ class RegistryError(FulldeckError):
 
 @dataclass(frozen=True)
 class Registry:
-    """One registered model of one MLflow: ``name`` there, and ``uri`` for messages."""
+    """One registered model of one MLflow: ``name`` there, and ``uri`` of it, which may have a password in it."""
 
     client: MlflowClient
     name: str
     uri: str
+
+    @property
+    def place(self) -> str:
+        """The address for people to see."""
+        return shown(self.uri)
 
 
 @dataclass(frozen=True)
@@ -104,9 +113,15 @@ def told(uri: str) -> Iterator[None]:
     """Turn what MLflow, its database or the network raise into one sentence."""
     try:
         yield
+    except ModuleNotFoundError as error:  # a database's driver, or a cloud's client
+        msg = f"the registry at {shown(uri)} needs the Python package {error.name}, which is not installed"
+        raise RegistryError(msg) from error
     except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        msg = f"the registry at {uri} does not do that: {reason}"
+        if {type(error), type(error.__context__)} & _SILENCE:
+            msg = f"the registry at {shown(uri)} does not answer: is it running, and is this its address?"
+        else:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            msg = f"the registry at {shown(uri)} does not do that: {reason.replace(uri, shown(uri))}"
         raise RegistryError(msg) from error
 
 
@@ -150,7 +165,7 @@ def find(registry: Registry, which: str) -> Version:
         if str(version.number) == which or which in version.aliases:
             return version
     numbers = f"it has {', '.join(str(version.number) for version in known[-20:])}" if known else "it is empty"
-    msg = f"the registry at {registry.uri} has no version {which!r} of {registry.name}: {numbers}"
+    msg = f"the registry at {registry.place} has no version {which!r} of {registry.name}: {numbers}"
     raise RegistryError(msg)
 
 
@@ -177,6 +192,7 @@ def fetch(registry: Registry, version: Version, target: Path) -> Path:
     Raises:
         RegistryError: The file is not the one that was registered.
         ModelError: It does not fit its seal.
+        ConfigError: The target cannot be written.
     """
     if version.sha256 is None:
         msg = (
@@ -184,13 +200,13 @@ def fetch(registry: Registry, version: Version, target: Path) -> Path:
             "so nothing vouches for it; it is not loaded"
         )
         raise RegistryError(msg)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder, told(registry.uri):
-        mlflow.artifacts.download_artifacts(
-            artifact_uri=f"{version.source}/{FILE}", dst_path=folder, tracking_uri=registry.uri
-        )
-        file = Path(folder) / FILE
-        digest = file_sha256(file)
+    with _beside(target) as folder:
+        with told(registry.uri):
+            mlflow.artifacts.download_artifacts(
+                artifact_uri=f"{version.source}/{FILE}", dst_path=str(folder), tracking_uri=registry.uri
+            )
+            file = folder / FILE
+            digest = file_sha256(file)
         if digest != version.sha256:
             msg = (
                 f"version {version.number} of {registry.name} is not the file that was registered: its SHA-256 is "
@@ -200,6 +216,20 @@ def fetch(registry: Registry, version: Version, target: Path) -> Path:
         check_seal(file.read_bytes(), f"version {version.number} of {registry.name}")
         file.replace(target)
     return target
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """Give a temporary folder from which a file can be moved to the target at once."""
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        msg = f"{target} cannot be written ({error.strerror}): name another file"
+        raise ConfigError(msg) from error
 
 
 def file_sha256(path: Path) -> str:

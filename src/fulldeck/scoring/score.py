@@ -74,6 +74,8 @@ class Scored:
 
     def summary(self) -> str:
         """Say in a line what was done, and where it is."""
+        if not self.pictures:
+            return f"{self.out}: all {self.before:,} pictures were done before"
         earlier = f", {self.before:,} were done before" if self.before else ""
         return (
             f"{self.out}: {self.pictures - self.failed:,} pictures labelled in predictions/, {self.failed:,} that "
