@@ -13,6 +13,7 @@ from invoke.tasks import call, task
 
 CODE = "src tests benchmarks tasks.py .ci"
 COVERAGE_FLOOR = 85  # per cent of src/
+ON_ALL_CORES = "-n logical --dist loadfile"  # a file's tests share what its fixtures have made
 EXPORT = "uv export --quiet --locked --no-hashes --no-emit-project --no-header --no-annotate"
 REQUIREMENTS = {
     "requirements.txt": (
@@ -50,13 +51,14 @@ def types(c: Context) -> None:
 @task(help={"fast": "leave out what trains or exports a network"})
 def test(c: Context, fast: bool = False) -> None:  # noqa: PT028 - a command, not a test
     """Run the tests."""
-    c.run("pytest -m 'not slow'" if fast else "pytest")
+    slow = "-m 'not slow'" if fast else ""
+    c.run(f"pytest {ON_ALL_CORES} {slow}")
 
 
 @task
 def coverage(c: Context) -> None:
     """Run the tests, and fail if they reach too little of src/."""
-    c.run(f"pytest --cov --cov-report=term --cov-fail-under={COVERAGE_FLOOR}")
+    c.run(f"pytest {ON_ALL_CORES} --cov --cov-report=term --cov-fail-under={COVERAGE_FLOOR}")
 
 
 @task(help={"verify": "write nothing, fail if the lock or a file is out of date"})

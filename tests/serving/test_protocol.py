@@ -143,13 +143,17 @@ def test_clients_that_vanish_in_the_middle_of_their_bodies_leave_nothing_behind(
 
 def test_a_client_that_asks_and_never_reads_is_cut_off(url):
     ask, often = b"GET /docs-files/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n", 20
-    with connect(url) as connection:
-        connection.sendall(ask * often)
-        time.sleep(1.5)
-        received = b""
-        with suppress(OSError):
-            received = answer(connection)
-        assert received.count(b"HTTP/1.1 200") < often
+    for patience in (1.5, 6, 24):  # seconds: a busy machine takes longer until it has sent all that it can
+        with connect(url) as connection:
+            connection.sendall(ask * often)
+            time.sleep(patience)
+            received = b""
+            with suppress(OSError):
+                received = answer(connection)
+        if received.count(b"HTTP/1.1 200") < often:
+            break
+    else:
+        pytest.fail("all answers came, to a client that did not read")
     assert still_serves(url)
 
 
