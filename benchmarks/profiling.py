@@ -101,7 +101,7 @@ def photo() -> bytes:
 
 
 def compare(what: str, before: Callable[[], object], after: Callable[[], object], rounds: int) -> bool:
-    """Let both take turns, print the medians and their ratio, and say whether it is faster now."""
+    """Let both take turns, print the medians and that of the neighbours' ratios, and say whether it is faster now."""
     times: dict[str, list[float]] = {"before": [], "after": []}
     for turn in range(rounds + 2):
         for name, call in (("before", before), ("after", after))[:: 1 if turn % 2 else -1]:
@@ -110,8 +110,9 @@ def compare(what: str, before: Callable[[], object], after: Callable[[], object]
             if turn > 1:  # the first ones warm up
                 times[name].append((time.process_time() - start) * 1e3)
     was, now = (statistics.median(each) for each in times.values())
-    print(f"{what:<46}{was:9.2f} ms before {now:9.2f} ms after   ratio {now / was:.3f}")
-    return now <= was
+    ratio = statistics.median(after / before for before, after in zip(*times.values(), strict=True))
+    print(f"{what:<46}{was:9.2f} ms before {now:9.2f} ms after   ratio {ratio:.3f}")
+    return ratio <= 1
 
 
 def compare_training(rounds: int) -> bool:
