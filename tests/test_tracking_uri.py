@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fulldeck.tracking_uri import artifact_location, shown, tracking_uri
+from fulldeck.tracking_uri import artifact_location, tracking_uri
 
 
 @pytest.fixture(autouse=True)
@@ -22,18 +22,3 @@ def test_the_environment_has_the_last_word(monkeypatch):
     assert tracking_uri() == "http://127.0.0.1:5000"
     assert artifact_location() is None
     assert not Path("mlruns").exists()
-
-
-@pytest.mark.parametrize(
-    ("address", "seen"),
-    [
-        ("sqlite:////tmp/runs.db", "sqlite:////tmp/runs.db"),
-        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
-        (
-            "postgresql+psycopg://user:s@cret@host:5432/db?sslmode=require",
-            "postgresql+psycopg://host:5432/db?sslmode=require",
-        ),
-    ],
-)
-def test_no_password_is_shown(address, seen):
-    assert shown(address) == seen

@@ -1,7 +1,8 @@
-"""Opens the storage behind addresses such as ``gs://bucket/name``, by whatever of it is installed."""
+"""Storage behind addresses such as ``gs://bucket/name``, by whatever of it is installed; addresses as people may see them."""
 
 import logging
 import os
+import re
 from typing import Any
 
 
@@ -21,3 +22,12 @@ def open_storage(address: str) -> tuple[Any, str]:
         logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs a stack trace of what it then raises
     system, path = url_to_fs(address)
     return system, str(path)
+
+
+def public_address(address: str) -> str:
+    """An address of a file, a server or a database without what may be secret in it: user, password and query."""
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        return address
+    host, slash, path = re.split("[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"

@@ -6,7 +6,6 @@ under the current folder, which need no server and no account. Knows nothing of 
 
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
 
 HOME = Path("mlruns")
 """The folder, under the current one, that holds the database and the artifacts."""
@@ -33,11 +32,3 @@ def artifact_location() -> str | None:
     if os.environ.get("MLFLOW_TRACKING_URI"):
         return None
     return (HOME.absolute() / "artifacts").as_uri()
-
-
-def shown(uri: str) -> str:
-    """Return the address of a store or a database for people to see: without the user and the password in it."""
-    if "@" not in uri:
-        return uri
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

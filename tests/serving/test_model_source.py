@@ -7,7 +7,7 @@ import pytest
 
 from fulldeck.errors import ModelError
 from fulldeck.inference.model_file import champion_path
-from fulldeck.serving.model_source import open_model, shown
+from fulldeck.serving.model_source import open_model
 
 
 def sha256(path):
@@ -107,8 +107,3 @@ def test_an_address_at_which_there_is_nothing_of_use(bucket):
         open_model(bucket("broken.onnx", b"no model"))
     with pytest.raises(ModelError, match="nowhere://a/b: it cannot be read"):
         open_model("nowhere://a/b")
-
-
-def test_an_address_is_shown_without_what_is_secret_in_it():
-    assert shown("https://me:secret@host/a.onnx?signature=secret") == "https://host/a.onnx"
-    assert shown("/a/b.onnx") == "/a/b.onnx"

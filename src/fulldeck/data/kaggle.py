@@ -25,9 +25,10 @@ from rich.progress import track
 
 from fulldeck.cards import LABELS
 from fulldeck.data.manifest import FILE_NAME, FileEntry, Manifest, combined_hash, write_atomically
-from fulldeck.data.source import Member, open_source, public_address
+from fulldeck.data.source import Member, open_source
 from fulldeck.errors import DataError, ImageError
 from fulldeck.inference.image import SUFFIXES, decode
+from fulldeck.remote import public_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -16,13 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.progress import Progress
 
 from fulldeck.errors import DataError
-from fulldeck.remote import open_storage
+from fulldeck.remote import open_storage, public_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,14 +78,6 @@ def open_source(source: str) -> Iterator[list[Member]]:
     else:
         msg = f"{source} is not there: give a folder, a zip, or an address such as gs://bucket/cards.zip"
         raise DataError(msg)
-
-
-def public_address(source: str) -> str:
-    """The source without what is secret in an address: user, password and signed query."""
-    if "://" not in source:
-        return source
-    parts = urlsplit(source)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def _folder_members(folder: Path) -> list[Member]:

@@ -11,9 +11,8 @@ from typing import Any
 from uuid import uuid4
 
 from fulldeck.data.manifest import write_atomically
-from fulldeck.data.source import public_address
 from fulldeck.errors import DataError
-from fulldeck.remote import open_storage
+from fulldeck.remote import open_storage, public_address
 
 
 class MissingError(DataError):

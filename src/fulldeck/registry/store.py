@@ -22,7 +22,8 @@ from fulldeck.errors import ConfigError, FulldeckError
 from fulldeck.inference.classifier import Classifier
 from fulldeck.inference.model_file import ModelInfo
 from fulldeck.inference.seal import check_seal
-from fulldeck.tracking_uri import artifact_location, shown, tracking_uri
+from fulldeck.remote import public_address
+from fulldeck.tracking_uri import artifact_location, tracking_uri
 
 # MLflow reports its use to its makers, asks a server that is down for minutes, and draws progress into pipes, too. All
 # of it can be had by setting these.
@@ -69,7 +70,7 @@ class Registry:
     @property
     def place(self) -> str:
         """The address for people to see."""
-        return shown(self.uri)
+        return public_address(self.uri)
 
 
 @dataclass(frozen=True)
@@ -114,14 +115,14 @@ def told(uri: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:  # a database's driver, or a cloud's client
-        msg = f"the registry at {shown(uri)} needs the Python package {error.name}, which is not installed"
+        msg = f"the registry at {public_address(uri)} needs the Python package {error.name}, which is not installed"
         raise RegistryError(msg) from error
     except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
         if {type(error), type(error.__context__)} & _SILENCE:
-            msg = f"the registry at {shown(uri)} does not answer: is it running, and is this its address?"
+            msg = f"the registry at {public_address(uri)} does not answer: is it running, and is this its address?"
         else:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            msg = f"the registry at {shown(uri)} does not do that: {reason.replace(uri, shown(uri))}"
+            msg = f"the registry at {public_address(uri)} does not do that: {reason.replace(uri, public_address(uri))}"
         raise RegistryError(msg) from error
 
 

@@ -16,12 +16,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urlsplit
 
 from fulldeck.errors import ModelError
 from fulldeck.inference.model_file import champion_path, locator_beside
 from fulldeck.inference.recognizer import Recognizer
-from fulldeck.remote import open_storage
+from fulldeck.remote import open_storage, public_address
 
 MAX_BYTES = 2**30
 """A model file above this is none of ours."""
@@ -53,9 +52,9 @@ def open_model(source: str | None) -> Recognizer:
         _check_hash(_copied(read, address, copy), wanted, address)
         _copy_locator(read, address, copy)
         try:
-            recognizer = _tried(Recognizer(copy, threads=1), shown(address))
+            recognizer = _tried(Recognizer(copy, threads=1), public_address(address))
         except ModelError as error:
-            raise ModelError(str(error).replace(str(copy), shown(address))) from None
+            raise ModelError(str(error).replace(str(copy), public_address(address))) from None
         return _kept(stack, recognizer)
 
 
@@ -104,14 +103,6 @@ def _named(source: str) -> tuple[str, str]:
     return name, which
 
 
-def shown(address: str) -> str:
-    """An address without what may be secret in it: user, password and signed query."""
-    if "://" not in address:
-        return address
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
-
 _Read = Callable[[str], BinaryIO]
 """Opens a file by its address. Raises FileNotFoundError where there is none, and whatever else goes wrong."""
 
@@ -130,7 +121,7 @@ def _remote(address: str) -> _Read:
         system, _ = open_storage(address)
         system.invalidate_cache()  # there may be another file by now
     except ImportError as error:
-        hint = f"a model at {shown(address)} needs {error.name}: pip install 'fulldeck[cloud]'"
+        hint = f"a model at {public_address(address)} needs {error.name}: pip install 'fulldeck[cloud]'"
         raise ModelError(hint) from error
     except Exception as error:  # each kind of storage raises its own
         raise _failed(address, error) from error
@@ -147,7 +138,7 @@ def _beside(read: _Read, address: str) -> str:
     except Exception as error:  # as above
         raise _failed(f"{address}.sha256", error) from error
     if not words or len(words[0]) != 64:
-        raise ModelError(f"{shown(address)}.sha256: there is no SHA-256 in it: write it with sha256sum")
+        raise ModelError(f"{public_address(address)}.sha256: there is no SHA-256 in it: write it with sha256sum")
     return words[0].decode("ascii", "replace")
 
 
@@ -164,17 +155,19 @@ def _copied(read: _Read, address: str, target: Path) -> str:
                 digest.update(chunk)
                 copy.write(chunk)
     except FileNotFoundError:
-        raise ModelError(f"{shown(address)}: there is no such model file") from None
+        raise ModelError(f"{public_address(address)}: there is no such model file") from None
     except Exception as error:  # as above
         raise _failed(address, error) from error
     if size > MAX_BYTES:
-        raise ModelError(f"{shown(address)}: a file of more than {MAX_BYTES:,} bytes is no model")
+        raise ModelError(f"{public_address(address)}: a file of more than {MAX_BYTES:,} bytes is no model")
     return digest.hexdigest()
 
 
 def _check_hash(found: str, wanted: str, address: str) -> None:
     if wanted and found != wanted.lower():
-        raise ModelError(f"{shown(address)}: its SHA-256 is {found}, and was to be {wanted.lower()}: get it again")
+        raise ModelError(
+            f"{public_address(address)}: its SHA-256 is {found}, and was to be {wanted.lower()}: get it again"
+        )
 
 
 def _copy_locator(read: _Read, address: str, copy: Path) -> None:
@@ -189,7 +182,7 @@ def _copy_locator(read: _Read, address: str, copy: Path) -> None:
 
 def _failed(address: str, error: Exception) -> ModelError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return ModelError(f"{shown(address)}: it cannot be read ({reason})")
+    return ModelError(f"{public_address(address)}: it cannot be read ({reason})")
 
 
 def _tried(recognizer: Recognizer, name: str) -> Recognizer:

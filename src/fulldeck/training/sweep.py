@@ -28,7 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from torch.utils.flop_counter import FlopCounterMode
 
 from fulldeck.errors import ConfigError
-from fulldeck.tracking_uri import shown
+from fulldeck.remote import public_address
 from fulldeck.training.export import load_run
 from fulldeck.training.run import Run
 from fulldeck.training.run_lock import hold, is_held
@@ -226,7 +226,7 @@ def told(url: str) -> Iterator[None]:
         yield
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         sentence = " ".join(str(error).split())
-        msg = f"the database of studies at {shown(url)} cannot be used: {sentence}"
+        msg = f"the database of studies at {public_address(url)} cannot be used: {sentence}"
         raise ConfigError(msg) from error
 
 
@@ -255,7 +255,7 @@ def open_study(name: str, url: str, search: Search, project: str | None) -> optu
         )
     except ImportError as error:
         sentence = " ".join(str(error).split())
-        msg = f"the database of studies at {shown(url)} needs a driver: {sentence}"
+        msg = f"the database of studies at {public_address(url)} needs a driver: {sentence}"
         raise ConfigError(msg) from error
     shared: dict[str, Any] = {
         "storage": database,

@@ -9,7 +9,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from fulldeck.errors import ConfigError
-from fulldeck.tracking_uri import shown
+from fulldeck.remote import public_address
 
 # By default a server that is down is asked for minutes, in which no step is made.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -33,5 +33,5 @@ def told(uri: str, what: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        msg = f"MLflow at {shown(uri)} {what}: {reason}"
+        msg = f"MLflow at {public_address(uri)} {what}: {reason}"
         raise ConfigError(msg) from error
