@@ -1,4 +1,4 @@
-"""Storage behind addresses such as ``gs://bucket/name``, by whatever of it is installed; addresses as people may see them."""
+"""Storage behind addresses such as ``gs://bucket/name``, and what people may see of them."""
 
 import logging
 import os
