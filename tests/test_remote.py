@@ -8,6 +8,7 @@ from fulldeck.remote import public_address
     [
         ("/a/b.onnx", "/a/b.onnx"),
         ("https://me:secret@host/a.onnx?signature=secret", "https://host/a.onnx"),
+        ("https://me:secret@host:8/c.zip?signature=secret#x", "https://host:8/c.zip"),
         ("https://host#secret", "https://host"),
         ("gs://bucket/folder", "gs://bucket/folder"),
         ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),

@@ -7,7 +7,7 @@ import fsspec
 import pytest
 
 from fulldeck.data import source as module
-from fulldeck.data.source import open_source, public_address
+from fulldeck.data.source import open_source
 from fulldeck.errors import DataError
 
 FILES = {"a/b/1.jpg": b"one", "cards.csv": b"row"}
@@ -144,15 +144,3 @@ def test_a_zip_that_lies_about_a_size_gives_no_more_than_it_claims(tmp_path):
     path.write_bytes(data)
     with open_source(str(path)) as [member], pytest.raises(DataError, match="is damaged"):
         member.read()
-
-
-@pytest.mark.parametrize(
-    ("source", "public"),
-    [
-        ("data/cards.zip", "data/cards.zip"),
-        ("gs://bucket/cards.zip", "gs://bucket/cards.zip"),
-        ("https://me:word@host:8/c.zip?sig=1#x", "https://host:8/c.zip"),
-    ],
-)
-def test_public_address(source, public):
-    assert public_address(source) == public

@@ -38,8 +38,6 @@ LEASE = 30.0
 """Seconds after which a change that was begun and not finished is taken for dead. A change itself takes under one."""
 
 Kind = Literal["promotion", "forced promotion", "rollback"]
-
-
 _LONGEST_REASON = 2000  # characters; the page has them all
 _OPEN, _DONE, _ABANDONED = "open", "done", "abandoned"
 
