@@ -263,9 +263,9 @@ def test_a_sweep_whose_workers_are_silent_is_marked_as_well(client, tracked):
         client.set_terminated(run)
 
 
-@pytest.mark.parametrize(("address", "why"), [("http://127.0.0.1:{}", "refused"), ("nonsense://x", "unsupported URI")])
-def test_a_store_that_cannot_be_asked_is_told(address, why, tiny, tmp_path, monkeypatch):
-    address = address.format(free_port())
+@pytest.mark.parametrize("down", [True, False])
+def test_a_store_that_cannot_be_asked_is_told(down, tiny, tmp_path, monkeypatch):
+    address = f"http://127.0.0.1:{free_port()}" if down else "nonsense://x"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     commands = {
@@ -277,8 +277,8 @@ def test_a_store_that_cannot_be_asked_is_told(address, why, tiny, tmp_path, monk
         done = CliRunner().invoke(main, command)
         assert done.exit_code == 1
         assert isinstance(done.exception, SystemExit), command  # and no other, which would show a stack
-        assert f"Error: MLflow at {address} {what}: " in done.output
-        assert why in done.output
+        why = "does not answer" if down else f"{what}: Model registry functionality is unavailable; got unsupported URI"
+        assert f"Error: MLflow at {address} {why}" in done.output
 
 
 def test_a_server_that_is_down_is_not_asked_for_minutes():

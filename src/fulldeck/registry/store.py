@@ -6,39 +6,29 @@ and nothing from it is unpickled. This module knows nothing of gates, and sets o
 
 import hashlib
 import json
-import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from errno import EISDIR
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import mlflow.artifacts
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from fulldeck import mlflow_store
 from fulldeck.errors import ConfigError, FulldeckError
 from fulldeck.inference.classifier import Classifier
 from fulldeck.inference.model_file import ModelInfo
 from fulldeck.inference.seal import check_seal
 from fulldeck.remote import public_address
 from fulldeck.tracking_uri import artifact_location, tracking_uri
-
-# MLflow reports its use to its makers, asks a server that is down for minutes, and draws progress into pipes, too. All
-# of it can be had by setting these.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-
-import mlflow.artifacts
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
-from requests.exceptions import ConnectionError as RequestsConnectionError
-from requests.exceptions import ConnectTimeout, ReadTimeout, RequestException
-from sqlalchemy.exc import SQLAlchemyError
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -47,12 +37,6 @@ NAME = "fulldeck"
 EXPERIMENT = "fulldeck-registry"
 FILE = "model.onnx"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-_SILENCE = {RequestsConnectionError, ConnectTimeout, ReadTimeout}  # MLflow's own words for them are half a page
-
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it tells each new database its migrations
-logging.getLogger("mlflow.store.model_registry.abstract_store").setLevel(logging.WARNING)  # and that it waits
-logging.getLogger("alembic").setLevel(logging.WARNING)
-logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # each try of a server that does not answer
 
 
 class RegistryError(FulldeckError):
@@ -109,21 +93,9 @@ def open_registry(uri: str | None = None, name: str = NAME) -> Registry:
         return Registry(MlflowClient(place, registry_uri=place), name, place)
 
 
-@contextmanager
-def told(uri: str) -> Iterator[None]:
-    """Turn what MLflow, its database or the network raise into one sentence."""
-    try:
-        yield
-    except ModuleNotFoundError as error:  # a database's driver, or a cloud's client
-        msg = f"the registry at {public_address(uri)} needs the Python package {error.name}, which is not installed"
-        raise RegistryError(msg) from error
-    except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
-        if {type(error), type(error.__context__)} & _SILENCE:
-            msg = f"the registry at {public_address(uri)} does not answer: is it running, and is this its address?"
-        else:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            msg = f"the registry at {public_address(uri)} does not do that: {reason.replace(uri, public_address(uri))}"
-        raise RegistryError(msg) from error
+def told(uri: str) -> AbstractContextManager[None]:
+    """Turn what MLflow, its database or the network raise into one sentence, a RegistryError."""
+    return mlflow_store.told(uri, "does not do that", store="the registry", kind=RegistryError)
 
 
 def register(registry: Registry, model: Path) -> Version:

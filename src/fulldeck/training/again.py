@@ -94,7 +94,7 @@ def read_run(source: str) -> Recorded:
         raise ConfigError(msg)
     from mlflow import MlflowClient  # noqa: PLC0415 - a folder is read without it
 
-    from fulldeck.training.tracking.store import told  # noqa: PLC0415
+    from fulldeck.mlflow_store import told  # noqa: PLC0415
 
     uri = tracking_uri()
     with tempfile.TemporaryDirectory() as temporary:

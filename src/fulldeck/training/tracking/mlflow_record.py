@@ -17,10 +17,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 
+from fulldeck.mlflow_store import told
 from fulldeck.tracking_uri import artifact_location, tracking_uri
 from fulldeck.training.tracking.lost import BEAT, FOLDER, HOST, mark_lost
 from fulldeck.training.tracking.record import Facts, Histogram, Outcome, Record, Steps
-from fulldeck.training.tracking.store import told
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ import sys
 
 from mlflow import MlflowClient
 
+from fulldeck.mlflow_store import told
 from fulldeck.tracking_uri import tracking_uri
 from fulldeck.training.tracking.lost import mark_lost
-from fulldeck.training.tracking.store import told
 
 
 def mark() -> list[str]:

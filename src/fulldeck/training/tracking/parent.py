@@ -10,11 +10,11 @@ from mlflow.entities import RunStatus
 from mlflow.exceptions import MlflowException
 
 from fulldeck.errors import ConfigError
+from fulldeck.mlflow_store import told
 from fulldeck.provenance import commit
 from fulldeck.tracking_uri import tracking_uri
 from fulldeck.training.tracking.lost import BEAT, STUDY
 from fulldeck.training.tracking.mlflow_record import experiment_id
-from fulldeck.training.tracking.store import told
 
 logger = logging.getLogger(__name__)
 
