@@ -1,12 +1,19 @@
+import errno
 import gc
 import hashlib
+import json
+import os
 import shutil
+import sys
+import tempfile
 
 import numpy as np
 import pytest
 
 from fulldeck.errors import ModelError
-from fulldeck.inference.model_file import champion_path
+from fulldeck.inference.model_file import METADATA_KEY, champion_path
+from fulldeck.inference.seal import seal
+from fulldeck.serving import model_source
 from fulldeck.serving.model_source import open_model
 
 
@@ -40,13 +47,72 @@ def bucket():
     server.stop()
 
 
+@pytest.fixture
+def make_graph(metadata, tmp_path):
+    """Write a model, sealed and of the right form, which has the mean colour for logits and ends with these nodes."""
+    onnx = pytest.importorskip("onnx")
+    helper, numbers = onnx.helper, onnx.numpy_helper
+
+    def value(name, kind, shape):
+        return helper.make_tensor_value_info(name, kind, ["N", *shape])
+
+    def make(*nodes, **constants):
+        constants["weights"] = np.ones((3, 53), np.float32)
+        graph = helper.make_graph(
+            [
+                helper.make_node("Cast", ["images"], ["float"], to=onnx.TensorProto.FLOAT),
+                helper.make_node("ReduceMean", ["float"], ["mean"], axes=[1, 2], keepdims=0),
+                helper.make_node("Gemm", ["mean", "weights"], ["logits"]),
+                helper.make_node("Softmax", ["logits"], ["softmax"], axis=1),
+                *(helper.make_node(*node) for node in nodes),
+            ],
+            "made",
+            [value("images", onnx.TensorProto.UINT8, (32, 32, 3))],
+            [value("probabilities", onnx.TensorProto.FLOAT, [53]), value("embedding", onnx.TensorProto.FLOAT, [3])],
+            [numbers.from_array(np.asarray(number), name) for name, number in constants.items()],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        helper.set_model_props(model, {METADATA_KEY: json.dumps(metadata)})
+        file = tmp_path / "made.onnx"
+        file.write_bytes(seal(model.SerializeToString()))
+        return file
+
+    return make
+
+
 def test_a_file(model):
     assert open_model(str(model)).info.name == "tiny"
 
 
 @pytest.mark.skipif(not champion_path().exists(), reason="no champion is shipped yet")
 def test_the_champion():
-    assert open_model(None).info == open_model("champion").info
+    assert open_model(None).info == open_model("champion").info == open_model("").info
+
+
+SAME = ("Identity", ["mean"], ["embedding"])
+NAN = np.float32(np.nan)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants"),
+    [
+        ([("Mul", ["softmax", "factor"], ["probabilities"]), SAME], {"factor": NAN}),
+        ([("Mul", ["softmax", "factor"], ["probabilities"]), SAME], {"factor": np.float32([NAN] + [1] * 52)}),
+        ([("Mul", ["softmax", "factor"], ["probabilities"]), SAME], {"factor": np.float32(100)}),
+        ([("Identity", ["softmax"], ["probabilities"]), ("Mul", ["mean", "factor"], ["embedding"])], {"factor": NAN}),
+    ],
+    ids=["no number", "one is no number", "no probabilities", "the embedding is no number"],
+)
+def test_a_model_whose_answer_is_none(make_graph, nodes, constants):
+    with pytest.raises(ModelError, match=r"made\.onnx: the model gives no probabilities for a picture of a card"):
+        open_model(str(make_graph(*nodes, **constants)))
+
+
+def test_a_model_that_cannot_be_run(make_graph):
+    file = make_graph(("Reshape", ["softmax", "form"], ["probabilities"]), SAME, form=np.int64([7, 53]))
+    with pytest.raises(ModelError, match=r"made\.onnx: the model does not name a picture of a card") as refused:
+        open_model(str(file))
+    assert "\n" not in str(refused.value)
 
 
 def test_a_file_with_its_hash_behind_it(model):
@@ -54,6 +120,14 @@ def test_a_file_with_its_hash_behind_it(model):
     assert open_model(f"{model}#sha256={sha256(model).upper()}").info.name == "tiny"
     with pytest.raises(ModelError, match="was to be 0000"):
         open_model(f"{model}#sha256={'0' * 64}")
+
+
+@pytest.mark.parametrize("given", ["", "00", "x" * 64])
+def test_what_is_no_hash_is_not_passed_over(model, given):
+    """As where a variable that was to hold it is empty: the file beside it does not stand in for it."""
+    model.with_name("tiny.onnx.sha256").write_text(sha256(model))
+    with pytest.raises(ModelError, match="is no SHA-256"):
+        open_model(f"{model}#sha256={given}")
 
 
 def test_a_file_with_its_hash_beside_it(model):
@@ -82,6 +156,18 @@ def test_a_copy_has_its_locator_too_and_leaves_nothing_behind(model, tiny_locato
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("there", ["broken", "a classifier", "a folder"])
+def test_a_locator_that_cannot_be_used_is_named(model, there):
+    locator = model.with_name("locator.onnx")
+    if there == "a folder":
+        locator.mkdir()
+    else:
+        locator.write_bytes(b"broken" if there == "broken" else model.read_bytes())
+    with pytest.raises(ModelError) as refused:
+        open_model(str(model))
+    assert str(refused.value).startswith(f"{locator}: ")
+
+
 @pytest.mark.parametrize("source", ["no/such.onnx", "no/such.onnx#sha256=00"])
 def test_no_such_file(source):
     with pytest.raises(ModelError, match=r"no/such\.onnx: there is no such model file"):
@@ -107,3 +193,35 @@ def test_an_address_at_which_there_is_nothing_of_use(bucket):
         open_model(bucket("broken.onnx", b"no model"))
     with pytest.raises(ModelError, match="nowhere://a/b: it cannot be read"):
         open_model("nowhere://a/b")
+
+
+def test_an_address_that_nothing_installed_opens(monkeypatch):
+    def missing(_):
+        raise ImportError("Please install gcsfs to access Google Storage") from ModuleNotFoundError(name="gcsfs")
+
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(ModelError, match=r"^a model at s3://models/a\.onnx needs s3fs: pip install s3fs$"):
+        open_model("s3://models/a.onnx")
+    monkeypatch.setattr(model_source, "open_storage", missing)
+    with pytest.raises(ModelError, match=r"needs gcsfs: pip install 'fulldeck\[cloud\]'$"):
+        open_model("gs://models/a.onnx")
+
+
+def test_where_its_storage_fails_no_secret_of_its_address_is_shown(monkeypatch):
+    def fail(address):
+        raise OSError(f"403, url='{address}'")
+
+    monkeypatch.setattr(model_source, "open_storage", fail)
+    with pytest.raises(ModelError, match=r"https://host/a\.onnx: it cannot be read") as refused:
+        open_model("https://me:secret@host/a.onnx?token=hush")
+    assert "secret" not in str(refused.value)
+    assert "hush" not in str(refused.value)
+
+
+def test_without_room_for_its_copy_it_says_so(model, monkeypatch):
+    def full(**_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
+    with pytest.raises(ModelError, match=r"tiny\.onnx: it cannot be copied .*No space left"):
+        open_model(str(model))

@@ -17,7 +17,7 @@ def load_early(source: str | None) -> "Future[Recognizer]":
     What goes wrong is raised where the result is asked for.
     """
     with_end = ThreadPoolExecutor(1, thread_name_prefix="fulldeck-load")  # which is waited for at the process's end
-    loading = with_end.submit(_load, source or os.environ.get("FULLDECK_MODEL"))
+    loading = with_end.submit(_load, os.environ.get("FULLDECK_MODEL") if source is None else source)
     with_end.shutdown(wait=False)
     return loading
 

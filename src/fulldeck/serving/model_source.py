@@ -7,15 +7,18 @@ champion. A file's hash may stand behind it (``model.onnx#sha256=…``) or in a 
 checked is what is loaded, now and by worker processes later.
 """
 
+import errno
 import hashlib
-import math
+import re
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+import numpy as np
 
 from fulldeck.errors import ModelError
 from fulldeck.inference.model_file import champion_path, locator_beside
@@ -30,31 +33,37 @@ EXAMPLE = Path(__file__).with_name("example.jpg")
 
 _CHUNK = 2**20
 
+_TOLERANCE = 0.01
+"""So far from 1 may a model's probabilities sum up, as it may compute with few bits."""
+
 
 def open_model(source: str | None) -> Recognizer:
     """Bring a model here, verify it, and let it answer once.
 
     Raises:
-        ModelError: there is none, it is another one than its hash says, it cannot be used, or its answer is none.
+        ModelError: there is none, it is another one than its hash says, it or its locator cannot be used, its answer is
+            none, or there is no room for a copy.
         RegistryError: it was to come from a registry that cannot be reached, or has no such version.
     """
-    if source is None or source == "champion":
+    if not source or source == "champion":
         return _tried(Recognizer(threads=1), "the champion")
     if source.startswith(("registry:", "models:/")):
         return _registered(source)
-    address, _, wanted = source.partition("#sha256=")
+    address, given, wanted = source.partition("#sha256=")
     read = _remote(address) if "://" in address else _local
-    wanted = wanted or _beside(read, address)
-    if not wanted and read is _local and (Path(address) == champion_path() or not _can_be_copied()):
-        return _tried(Recognizer(address, threads=1), address)
+    if not given:
+        wanted = _beside(read, address)
+        if not wanted and read is _local and (Path(address) == champion_path() or not _can_be_copied()):
+            return _tried(Recognizer(address, threads=1), address)
     with ExitStack() as stack:
-        copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fulldeck-model-")), "model.onnx")
-        _check_hash(_copied(read, address, copy), wanted, address)
+        copy = _folder(stack, address) / "model.onnx"
+        found = _copied(read, address, copy)
+        if given or wanted:
+            _check_hash(found, wanted, address)
         _copy_locator(read, address, copy)
-        try:
-            recognizer = _tried(Recognizer(copy, threads=1), public_address(address))
-        except ModelError as error:
-            raise ModelError(str(error).replace(str(copy), public_address(address))) from None
+        names = {copy: public_address(address), locator_beside(copy): public_address(_locator_of(address))}
+        with _called(names):
+            recognizer = _tried(Recognizer(copy, threads=1), str(copy))
         return _kept(stack, recognizer)
 
 
@@ -68,10 +77,30 @@ def _registered(source: str) -> Recognizer:
     registry = store.open_registry(name=name or store.NAME)
     version = store.find(registry, which)
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fulldeck-model-"))
-        file = store.fetch(registry, version, Path(folder, "model.onnx"))
-        recognizer = Recognizer(file, threads=1, locator="champion")
-        return _kept(stack, _tried(recognizer, f"{source} (version {version.number})"))
+        file = store.fetch(registry, version, _folder(stack, source) / "model.onnx")
+        with _called({file: f"{source} (version {version.number})"}):
+            recognizer = _tried(Recognizer(file, threads=1, locator="champion"), str(file))
+        return _kept(stack, recognizer)
+
+
+@contextmanager
+def _called(names: dict[Path, str]) -> Iterator[None]:
+    """Let errors call files as the user does, who knows nothing of their copies."""
+    try:
+        yield
+    except ModelError as error:
+        text = str(error)
+        for copy, name in names.items():
+            text = text.replace(str(copy), name)
+        raise ModelError(text) from None
+
+
+def _folder(stack: ExitStack, address: str) -> Path:
+    """A folder for the copy, which is there as long as the stack is open."""
+    try:
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fulldeck-model-")))
+    except OSError as error:
+        raise _not_copied(address, error) from error
 
 
 def _can_be_copied() -> bool:
@@ -121,8 +150,9 @@ def _remote(address: str) -> _Read:
         system, _ = open_storage(address)
         system.invalidate_cache()  # there may be another file by now
     except ImportError as error:
-        hint = f"a model at {public_address(address)} needs {error.name}: pip install 'fulldeck[cloud]'"
-        raise ModelError(hint) from error
+        missing = error.name or getattr(error.__cause__, "name", None) or "what opens it"  # fsspec hides the name
+        extra = "'fulldeck[cloud]'" if missing in {"fsspec", "gcsfs"} else missing
+        raise ModelError(f"a model at {public_address(address)} needs {missing}: pip install {extra}") from error
     except Exception as error:  # each kind of storage raises its own
         raise _failed(address, error) from error
     return lambda path: system.open(system._strip_protocol(path), "rb")
@@ -137,9 +167,10 @@ def _beside(read: _Read, address: str) -> str:
         return ""
     except Exception as error:  # as above
         raise _failed(f"{address}.sha256", error) from error
-    if not words or len(words[0]) != 64:
+    wanted = words[0].decode("ascii", "replace") if words else ""
+    if not _is_hash(wanted):
         raise ModelError(f"{public_address(address)}.sha256: there is no SHA-256 in it: write it with sha256sum")
-    return words[0].decode("ascii", "replace")
+    return wanted
 
 
 def _copied(read: _Read, address: str, target: Path) -> str:
@@ -163,32 +194,74 @@ def _copied(read: _Read, address: str, target: Path) -> str:
     return digest.hexdigest()
 
 
+def _is_hash(text: str) -> bool:
+    return re.fullmatch("[0-9A-Fa-f]{64}", text) is not None
+
+
 def _check_hash(found: str, wanted: str, address: str) -> None:
-    if wanted and found != wanted.lower():
+    if not _is_hash(wanted):
+        raise ModelError(
+            f"{public_address(address)}: what stands behind its #sha256= is no SHA-256: "
+            "write the 64 digits that sha256sum shows"
+        )
+    if found != wanted.lower():
         raise ModelError(
             f"{public_address(address)}: its SHA-256 is {found}, and was to be {wanted.lower()}: get it again"
         )
 
 
+def _locator_of(address: str) -> str:
+    """The address of the locator beside a model."""
+    parent, slash, _ = address.rpartition("/")
+    return f"{parent}{slash}{locator_beside(Path('model.onnx')).name}"
+
+
 def _copy_locator(read: _Read, address: str, copy: Path) -> None:
     """Copy the locator beside the model, if there is one; it has its own seal."""
-    parent, slash, _ = address.rpartition("/")
+    locator = _locator_of(address)
     try:
-        with read(f"{parent}{slash}{locator_beside(copy).name}") as file, locator_beside(copy).open("wb") as target:
+        with read(locator) as file, locator_beside(copy).open("wb") as target:
             shutil.copyfileobj(file, target)
     except FileNotFoundError:
         locator_beside(copy).unlink(missing_ok=True)
+    except Exception as error:  # as above
+        raise _failed(locator, error) from error
 
 
 def _failed(address: str, error: Exception) -> ModelError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return ModelError(f"{public_address(address)}: it cannot be read ({reason})")
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return _not_copied(address, error)
+    return ModelError(f"{public_address(address)}: it cannot be read ({_reason(error, address)})")
+
+
+def _not_copied(address: str, error: OSError) -> ModelError:
+    name = public_address(address)
+    return ModelError(f"{name}: it cannot be copied to the folder for temporary files ({_reason(error, address)})")
+
+
+def _reason(error: Exception, address: str) -> str:
+    """What an error says first, without what may be secret in the address."""
+    return _first_line(error).replace(address, public_address(address))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _tried(recognizer: Recognizer, name: str) -> Recognizer:
-    """The recogniser, which has named a card: so no user waits for its first run, and it gives numbers."""
-    prediction = recognizer.classify(EXAMPLE.read_bytes())
+    """The recogniser, which has named a card: so no user waits for its first run, and it gives probabilities.
+
+    Raises:
+        ModelError: it does not, or its locator cannot be used.
+    """
     recognizer.open_locator()
-    if not math.isfinite(prediction.probability):
-        raise ModelError(f"{name}: the model gives no number for a picture of a card: export it anew")
+    square = recognizer.prepare(EXAMPLE.read_bytes())
+    try:
+        probabilities, embedding = recognizer.classifier.run(square[np.newaxis])
+    except Exception as error:  # ONNX Runtime raises a class of its own for each reason
+        text = f"{name}: the model does not name a picture of a card ({_first_line(error)}): export it anew"
+        raise ModelError(text) from error
+    sums_to_one = probabilities.min() >= 0 and abs(probabilities.sum() - 1) < _TOLERANCE
+    if not (sums_to_one and np.isfinite(embedding).all()):  # a sum with what is no number in it is none
+        raise ModelError(f"{name}: the model gives no probabilities for a picture of a card: export it anew")
     return recognizer
