@@ -371,11 +371,23 @@ def test_where_nobody_listens_a_sentence_says_so(quick, kind):
     assert caught.value.status is None
 
 
-@pytest.mark.parametrize("url", ["", "localhost", "ftp://x", "127.0.0.1:8000"])
+@pytest.mark.parametrize(
+    "url",
+    ["", "localhost", "ftp://x", "127.0.0.1:8000", "http://", "http://[::1", "http://x:99999", "http://x/?page=1"],
+)
 def test_an_address_that_is_none(url):
     for kind in (Client, AsyncClient):
         with pytest.raises(ConfigError, match="http://host:port"):
             kind(url)
+
+
+def test_a_password_in_an_address_is_not_shown(quick):
+    with scripted() as (url, _):
+        pass
+    for address in (url.replace("//", "//user:secret@"), "http://user:secret@x:99999"):
+        with pytest.raises((ServiceError, ConfigError), match=r"^http://(127\.0\.0\.1|x):\d+ ") as caught:
+            classify(address, retries=0)
+        assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["", "a b", "ключ", "a\nb"])

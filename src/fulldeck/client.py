@@ -23,6 +23,7 @@ import httpx
 from fulldeck.errors import ConfigError, FulldeckError, ImageError
 from fulldeck.inference.image import read_bytes
 from fulldeck.inference.recognizer import Alternative, Located, LocatedCard, Prediction
+from fulldeck.remote import public_address
 
 Picture = str | Path | bytes
 Pictures = list[Any] | tuple[Any, ...]
@@ -102,10 +103,11 @@ class Client:
         timeout: float = 60.0,
         retries: int = RETRIES,
     ) -> None:
-        self._url = _address(url)
+        address = _address(url)
+        self._shown = public_address(url).rstrip("/")
         self._threshold = threshold
         self._retries = retries
-        self._http = httpx.Client(base_url=self._url, headers=_headers(key), timeout=timeout)
+        self._http = httpx.Client(base_url=address, headers=_headers(key), timeout=timeout)
 
     @overload
     def classify(self, image_or_images: Picture, name: str = "image") -> Prediction: ...
@@ -147,7 +149,7 @@ class Client:
         Raises:
             ServiceError: the service gave no answer, or has no model yet.
         """
-        return _model(self._send("GET", "/"), self._url)
+        return _model(self._send("GET", "/"), self._shown)
 
     def close(self) -> None:
         """Close the connections."""
@@ -160,10 +162,10 @@ class Client:
         self.close()
 
     def _ask(self, batch: "list[_Image]") -> list[Prediction]:
-        return _predictions(self._send("POST", "/classify/", **_body(batch)), batch, self._url, self._threshold)
+        return _predictions(self._send("POST", "/classify/", **_body(batch)), batch, self._shown, self._threshold)
 
     def _ask_where(self, batch: "list[_Image]") -> list[Located]:
-        return _located(self._send("POST", "/locate/", **_body(batch)), batch, self._url, self._threshold)
+        return _located(self._send("POST", "/locate/", **_body(batch)), batch, self._shown, self._threshold)
 
     def _send(self, method: str, path: str, **body: Any) -> httpx.Response:
         for attempt in range(self._retries + 1):
@@ -176,7 +178,7 @@ class Client:
             if pause is None or attempt == self._retries:
                 break
             time.sleep(pause)
-        return _response(outcome, self._url)
+        return _response(outcome, self._shown)
 
 
 class AsyncClient:
@@ -191,10 +193,11 @@ class AsyncClient:
         timeout: float = 60.0,
         retries: int = RETRIES,
     ) -> None:
-        self._url = _address(url)
+        address = _address(url)
+        self._shown = public_address(url).rstrip("/")
         self._threshold = threshold
         self._retries = retries
-        self._http = httpx.AsyncClient(base_url=self._url, headers=_headers(key), timeout=timeout)
+        self._http = httpx.AsyncClient(base_url=address, headers=_headers(key), timeout=timeout)
 
     @overload
     async def classify(self, image_or_images: Picture, name: str = "image") -> Prediction: ...
@@ -222,7 +225,7 @@ class AsyncClient:
 
     async def info(self) -> ServedModel:
         """The model that serves: see :attr:`Client.info`."""
-        return _model(await self._send("GET", "/"), self._url)
+        return _model(await self._send("GET", "/"), self._shown)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -235,10 +238,10 @@ class AsyncClient:
         await self.close()
 
     async def _ask(self, batch: "list[_Image]") -> list[Prediction]:
-        return _predictions(await self._send("POST", "/classify/", **_body(batch)), batch, self._url, self._threshold)
+        return _predictions(await self._send("POST", "/classify/", **_body(batch)), batch, self._shown, self._threshold)
 
     async def _ask_where(self, batch: "list[_Image]") -> list[Located]:
-        return _located(await self._send("POST", "/locate/", **_body(batch)), batch, self._url, self._threshold)
+        return _located(await self._send("POST", "/locate/", **_body(batch)), batch, self._shown, self._threshold)
 
     async def _send(self, method: str, path: str, **body: Any) -> httpx.Response:
         for attempt in range(self._retries + 1):
@@ -251,7 +254,7 @@ class AsyncClient:
             if pause is None or attempt == self._retries:
                 break
             await asyncio.sleep(pause)
-        return _response(outcome, self._url)
+        return _response(outcome, self._shown)
 
 
 # --- what is sent ----------------------------------------------------------------------------------------------------
@@ -263,10 +266,20 @@ class _Image:
     data: bytes
 
 
-def _address(url: str) -> str:
-    if not url.startswith(("http://", "https://")):
-        raise ConfigError(f"{url} is no address of a service: write http://host:port")
-    return url.rstrip("/")
+def _address(url: str) -> httpx.URL:
+    """Read a service's address.
+
+    Raises:
+        ConfigError: it is none. The sentence leaves out what may be secret in it.
+    """
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL:
+        address = httpx.URL()
+    port_fits = address.port is None or 0 < address.port < 2**16
+    if address.scheme not in {"http", "https"} or not address.host or not port_fits or address.query:
+        raise ConfigError(f"{public_address(url) or 'nothing'} is no address of a service: write http://host:port")
+    return address.copy_with(path=address.path.rstrip("/") or "/", fragment=None)
 
 
 def _headers(key: str | None) -> dict[str, str]:
