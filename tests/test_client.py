@@ -4,6 +4,7 @@ import asyncio
 import io
 import itertools
 import json
+import os
 import shutil
 import threading
 import time
@@ -106,6 +107,24 @@ def test_a_bad_image_is_named_as_it_is_called_here(client, tmp_path):
     with pytest.raises(ImageError, match=r"^large: the body is larger than 400,000 bytes") as caught:
         client.classify(bytes(500_000), "large")
     assert caught.value.kind == "too_many_bytes"
+
+
+def test_a_file_that_is_slow_to_read_does_not_stop_the_event_loop(service, tmp_path):
+    os.mkfifo(tmp_path / "slow.png")
+    writer = threading.Timer(0.5, (tmp_path / "slow.png").write_bytes, [RED])
+
+    async def ask() -> int:
+        async with AsyncClient(*service) as client:
+            answer = asyncio.create_task(client.classify([BLUE, tmp_path / "slow.png"]))
+            writer.start()
+            ticks = 0
+            while not answer.done():
+                await asyncio.sleep(0.02)
+                ticks += writer.is_alive()
+            assert len(answer.result()) == 2
+            return ticks
+
+    assert asyncio.run(ask()) >= 5
 
 
 def test_another_threshold(service):
@@ -363,6 +382,24 @@ def test_an_answer_that_is_none_of_ours_is_said_to_be(quick, kind, body):
 
 
 @KINDS
+def test_an_answer_that_cannot_be_unpacked_is_none_of_ours(quick, kind):
+    with (
+        scripted(says(200, b"no gzip", Content_Encoding="gzip")) as (url, times),
+        pytest.raises(ServiceError, match="none of a fulldeck service"),
+    ):
+        classify(url, kind)
+    assert len(times) == 1
+
+
+@KINDS
+@pytest.mark.parametrize("entry", [{"index": 0, "file": 1, "detail": 2, "code": 3}, {"index": "0"}, None])
+def test_a_refusal_that_is_none_of_ours_is_said_to_be(quick, kind, entry):
+    problem = {"code": "damaged", "detail": "no", "request_id": "abc", "errors": [entry]}
+    with scripted(says(422, problem)) as (url, _), pytest.raises(ServiceError, match="answered with status 422"):
+        classify(url, kind)
+
+
+@KINDS
 def test_where_nobody_listens_a_sentence_says_so(quick, kind):
     with scripted() as (url, _):
         pass
@@ -388,6 +425,16 @@ def test_a_password_in_an_address_is_not_shown(quick):
         with pytest.raises((ServiceError, ConfigError), match=r"^http://(127\.0\.0\.1|x):\d+ ") as caught:
             classify(address, retries=0)
         assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"threshold": 1.5}, "from 0 to 1"), ({"threshold": float("nan")}, "from 0 to 1"), ({"retries": -1}, "0 or more")],
+)
+def test_an_option_that_makes_no_sense(options, said):
+    for kind in (Client, AsyncClient):
+        with pytest.raises(ConfigError, match=said):
+            kind("http://x", **options)
 
 
 @pytest.mark.parametrize("key", ["", "a b", "ключ", "a\nb"])

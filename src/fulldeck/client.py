@@ -10,7 +10,7 @@ from one to the next and is never shorter than the service's ``Retry-After``.
 import asyncio
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -91,7 +91,8 @@ class Client:
         retries: how often a request that failed for a passing reason is made again.
 
     Raises:
-        ConfigError: the address is none of the web's, or the key has characters that no key has.
+        ConfigError: the address is none of the web's, the key has characters that no key has, the threshold is no
+            probability, or the retries are fewer than 0.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Client:
         retries: int = RETRIES,
     ) -> None:
         address = _address(url)
+        _check(threshold, retries)
         self._shown = public_address(url).rstrip("/")
         self._threshold = threshold
         self._retries = retries
@@ -126,9 +128,8 @@ class Client:
             ImageError: an image cannot be read, here or by the service. Of a list nothing is returned then.
             ServiceError: the service gave no answer.
         """
-        if not isinstance(image_or_images, list | tuple):
-            return self._ask([_read(image_or_images, name)])[0]
-        return [answer for batch in _batches(image_or_images, name) for answer in self._ask(batch)]
+        answers = [answer for batch in _batches(image_or_images, name) for answer in self._ask(batch)]
+        return answers if isinstance(image_or_images, list | tuple) else answers[0]
 
     @overload
     def locate(self, image_or_images: Picture, name: str = "image") -> Located: ...
@@ -138,9 +139,8 @@ class Client:
 
     def locate(self, image_or_images: Picture | Pictures, name: str = "image") -> Located | list[Located]:
         """Find and name the cards in one image, or in each of a list or tuple: see :meth:`classify`."""
-        if not isinstance(image_or_images, list | tuple):
-            return self._ask_where([_read(image_or_images, name)])[0]
-        return [answer for batch in _batches(image_or_images, name) for answer in self._ask_where(batch)]
+        answers = [answer for batch in _batches(image_or_images, name) for answer in self._ask_where(batch)]
+        return answers if isinstance(image_or_images, list | tuple) else answers[0]
 
     @cached_property
     def info(self) -> ServedModel:
@@ -169,10 +169,10 @@ class Client:
 
     def _send(self, method: str, path: str, **body: Any) -> httpx.Response:
         for attempt in range(self._retries + 1):
-            outcome: httpx.Response | httpx.TransportError
+            outcome: httpx.Response | httpx.RequestError
             try:
                 outcome = self._http.request(method, path, **body)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 outcome = error
             pause = _pause(outcome, attempt)
             if pause is None or attempt == self._retries:
@@ -194,6 +194,7 @@ class AsyncClient:
         retries: int = RETRIES,
     ) -> None:
         address = _address(url)
+        _check(threshold, retries)
         self._shown = public_address(url).rstrip("/")
         self._threshold = threshold
         self._retries = retries
@@ -207,9 +208,9 @@ class AsyncClient:
 
     async def classify(self, image_or_images: Picture | Pictures, name: str = "image") -> Prediction | list[Prediction]:
         """Name what one image shows, or each of several: see :meth:`Client.classify`."""
-        if not isinstance(image_or_images, list | tuple):
-            return (await self._ask([_read(image_or_images, name)]))[0]
-        return [answer for batch in _batches(image_or_images, name) for answer in await self._ask(batch)]
+        batches = _batches_apart(image_or_images, name)
+        answers = [answer async for batch in batches for answer in await self._ask(batch)]
+        return answers if isinstance(image_or_images, list | tuple) else answers[0]
 
     @overload
     async def locate(self, image_or_images: Picture, name: str = "image") -> Located: ...
@@ -219,9 +220,9 @@ class AsyncClient:
 
     async def locate(self, image_or_images: Picture | Pictures, name: str = "image") -> Located | list[Located]:
         """Find and name the cards in one image, or in each of several: see :meth:`Client.locate`."""
-        if not isinstance(image_or_images, list | tuple):
-            return (await self._ask_where([_read(image_or_images, name)]))[0]
-        return [answer for batch in _batches(image_or_images, name) for answer in await self._ask_where(batch)]
+        batches = _batches_apart(image_or_images, name)
+        answers = [answer async for batch in batches for answer in await self._ask_where(batch)]
+        return answers if isinstance(image_or_images, list | tuple) else answers[0]
 
     async def info(self) -> ServedModel:
         """The model that serves: see :attr:`Client.info`."""
@@ -245,10 +246,10 @@ class AsyncClient:
 
     async def _send(self, method: str, path: str, **body: Any) -> httpx.Response:
         for attempt in range(self._retries + 1):
-            outcome: httpx.Response | httpx.TransportError
+            outcome: httpx.Response | httpx.RequestError
             try:
                 outcome = await self._http.request(method, path, **body)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 outcome = error
             pause = _pause(outcome, attempt)
             if pause is None or attempt == self._retries:
@@ -282,6 +283,13 @@ def _address(url: str) -> httpx.URL:
     return address.copy_with(path=address.path.rstrip("/") or "/", fragment=None)
 
 
+def _check(threshold: float | None, retries: int) -> None:
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise ConfigError(f"the threshold is a probability from 0 to 1, not {threshold}")
+    if retries < 0:
+        raise ConfigError(f"the retries are 0 or more, not {retries}")
+
+
 def _headers(key: str | None) -> dict[str, str]:
     if key is None:
         return {}
@@ -294,7 +302,11 @@ def _read(image: Picture, name: str) -> _Image:
     return _Image(name, image) if isinstance(image, bytes) else _Image(str(image), read_bytes(image))
 
 
-def _batches(pictures: Pictures, name: str) -> Iterator[list[_Image]]:
+def _batches(pictures: Picture | Pictures, name: str) -> Iterator[list[_Image]]:
+    """Read one image, or those of a list, so many at a time as one request takes."""
+    if not isinstance(pictures, list | tuple):
+        yield [_read(pictures, name)]
+        return
     batch: list[_Image] = []
     for index, picture in enumerate(pictures):
         image = _read(picture, f"{name} {index}")
@@ -304,6 +316,13 @@ def _batches(pictures: Pictures, name: str) -> Iterator[list[_Image]]:
             batch = []
         batch.append(image)
     if batch:
+        yield batch
+
+
+async def _batches_apart(pictures: Picture | Pictures, name: str) -> AsyncIterator[list[_Image]]:
+    """Read as `_batches` does, in a thread, so that a slow disk does not stop the event loop."""
+    batches = _batches(pictures, name)
+    while batch := await asyncio.to_thread(next, batches, None):
         yield batch
 
 
@@ -317,12 +336,12 @@ def _body(batch: list[_Image]) -> dict[str, Any]:
 # --- what comes back -------------------------------------------------------------------------------------------------
 
 
-def _pause(outcome: httpx.Response | httpx.TransportError, attempt: int) -> float | None:
+def _pause(outcome: httpx.Response | httpx.RequestError, attempt: int) -> float | None:
     """The seconds before the request is made again; None where that is of no use."""
     pause = min(FIRST_PAUSE * 2.0**attempt, LONGEST_PAUSE) * random.uniform(0.5, 1)  # noqa: S311  (no secret)
-    if isinstance(outcome, httpx.UnsupportedProtocol | httpx.ProxyError):
+    if isinstance(outcome, httpx.UnsupportedProtocol | httpx.ProxyError | httpx.DecodingError):
         return None
-    if isinstance(outcome, httpx.TransportError):
+    if isinstance(outcome, httpx.RequestError):
         return pause
     if outcome.status_code not in _PASSING:
         return None
@@ -342,8 +361,10 @@ def _retry_after(value: str) -> float:
         return 0.0
 
 
-def _response(outcome: httpx.Response | httpx.TransportError, url: str) -> httpx.Response:
-    if isinstance(outcome, httpx.TransportError):
+def _response(outcome: httpx.Response | httpx.RequestError, url: str) -> httpx.Response:
+    if isinstance(outcome, httpx.DecodingError):
+        raise _foreign(url) from outcome
+    if isinstance(outcome, httpx.RequestError):
         reason = str(outcome) or type(outcome).__name__
         raise ServiceError(f"{url} gave no answer ({reason}): is a fulldeck service running there?") from outcome
     return outcome
@@ -358,9 +379,9 @@ def _predictions(response: httpx.Response, batch: list[_Image], url: str, thresh
     try:
         predictions = [Prediction(*_named(entry, threshold)) for entry in response.json()["predictions"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise _foreign(response, url) from error
+        raise _foreign(url, response.status_code) from error
     if len(predictions) != len(batch):
-        raise _foreign(response, url)
+        raise _foreign(url, response.status_code)
     return predictions
 
 
@@ -373,9 +394,9 @@ def _located(response: httpx.Response, batch: list[_Image], url: str, threshold:
             for entry in response.json()["images"]
         ]
     except (ValueError, KeyError, TypeError) as error:
-        raise _foreign(response, url) from error
+        raise _foreign(url, response.status_code) from error
     if len(located) != len(batch):
-        raise _foreign(response, url)
+        raise _foreign(url, response.status_code)
     return located
 
 
@@ -402,11 +423,11 @@ def _model(response: httpx.Response, url: str) -> ServedModel:
             raise ServiceError(f"{url} has no model to answer with yet: try again in a second", response.status_code)
         return ServedModel(model["name"], model["version"], tuple(model["labels"]), model["size"], model["threshold"])
     except (ValueError, KeyError, TypeError) as error:
-        raise _foreign(response, url) from error
+        raise _foreign(url, response.status_code) from error
 
 
-def _foreign(response: httpx.Response, url: str) -> ServiceError:
-    return ServiceError(f"{url} gave an answer that is none of a fulldeck service's", response.status_code)
+def _foreign(url: str, status: int | None = None) -> ServiceError:
+    return ServiceError(f"{url} gave an answer that is none of a fulldeck service's", status)
 
 
 def _refusal(response: httpx.Response, batch: list[_Image], url: str) -> FulldeckError:
@@ -415,14 +436,16 @@ def _refusal(response: httpx.Response, batch: list[_Image], url: str) -> Fulldec
     try:
         problem = response.json()
         code, detail, request_id = str(problem["code"]), str(problem["detail"]), str(problem["request_id"])
-        bad = [
-            (batch[entry["index"]].name, entry["file"], entry["detail"], entry["code"]) for entry in problem["errors"]
-        ]
-    except (ValueError, KeyError, TypeError, IndexError):
+        bad = [_bad_image(batch[entry["index"]].name, entry) for entry in problem["errors"]]
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         return ServiceError(f"{url} answered with status {status}", status)
     if bad:
-        name, sent_as, sentence, kind = bad[0]
-        return ImageError(f"{name}: {sentence.removeprefix(f'{sent_as}: ')}", kind.replace("-", "_"))
+        return bad[0]
     if code == "body-too-large" and len(batch) == 1:
         return ImageError(f"{batch[0].name}: {detail}", "too_many_bytes")
     return ServiceError(f"{url}: {detail}", status, code, request_id)
+
+
+def _bad_image(name: str, entry: dict[str, Any]) -> ImageError:
+    sentence = entry["detail"].removeprefix(f"{entry['file']}: ")
+    return ImageError(f"{name}: {sentence}", entry["code"].replace("-", "_"))
