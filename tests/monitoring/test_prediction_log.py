@@ -3,6 +3,7 @@
 import os
 import resource
 import sqlite3
+import threading
 import time
 from concurrent.futures import wait
 
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 
 from fulldeck.monitoring import prediction_log as module
 from fulldeck.monitoring.prediction_log import PredictionLog
+from fulldeck.monitoring.spill import Spill
 
 
 @pytest.fixture
@@ -53,6 +55,116 @@ def test_what_is_kept_is_written(log, url, entry):
     figures = log.figures()
     assert figures.database_up
     assert figures.queue_entries == figures.spill_bytes == figures.failures == sum(figures.lost.values()) == 0
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Nothing is appended to a spill, and so nothing is kept, until this is set."""
+    free = threading.Event()
+    append = Spill.append
+
+    def wait_first(spill, records):
+        assert free.wait(20)
+        append(spill, records)
+
+    monkeypatch.setattr(Spill, "append", wait_first)
+    yield free
+    free.set()
+
+
+def test_answers_that_come_while_others_are_being_kept_are_kept_together(log, url, entry, held):
+    first = log.keep([entry(0)])
+    until(lambda: log.figures().queue_entries == 1)
+    time.sleep(0.1)  # the keeper has it
+    others = [log.keep([entry(number)]) for number in range(1, 20)]
+    assert len({id(future) for future in others}) == 1
+    assert first is not others[0]
+    assert not first.done()
+    held.set()
+    wait([first, others[0]], 10)
+    assert log.figures().queue_entries == 0
+    last = log.keep([entry(20)])
+    assert last is not others[0]
+    last.result(10)
+    until(lambda: log.figures().written == 21)
+    assert len(logged(url)) == 21
+
+
+def test_many_threads_lose_nothing_and_each_answer_is_kept_when_its_future_is_done(url, tmp_path, entry):
+    before = PredictionLog(url, tmp_path / "spill")
+
+    def answer(thread):
+        for number in range(50):
+            before.keep([entry(1000 * thread + number)]).result(10)
+
+    threads = [threading.Thread(target=answer, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    before.stop(10)
+    after = PredictionLog(url, tmp_path / "spill")
+    after.start()
+    until(lambda: after.figures().written == 8 * 50)
+    after.stop(10)
+    assert len(set(logged(url))) == 8 * 50
+
+
+def test_an_entry_that_cannot_be_written_takes_no_other_with_it(log, url, entry, held, caplog):
+    log.keep([entry(0)])
+    time.sleep(0.1)
+    odd = entry(1, label=object())
+    together = [log.keep([one]) for one in (entry(2), odd, entry(3))]
+    held.set()
+    wait(together, 10)
+    until(lambda: log.figures().written == 3)
+    assert logged(url) == ["request-0", "request-2", "request-3"]
+    figures = log.figures()
+    assert figures.lost == {"memory-full": 0, "refused": 1, "damaged": 0, "stopped": 0}
+    assert figures.queue_entries == 0
+    (said,) = [record for record in caplog.records if "loses an entry" in record.getMessage()]
+    assert said.fields == {"request_id": "request-1"}
+
+
+def test_whatever_a_spill_raises_entries_wait_in_memory_and_are_written(log, url, entry, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(Spill, "append", broken)
+    for number in range(3):
+        log.keep([entry(number)]).result(10)
+    until(lambda: log.figures().written == 3)
+    assert len(logged(url)) == 3
+    assert log.figures().queue_entries == log.figures().failures == sum(log.figures().lost.values()) == 0
+
+
+def test_stopping_waits_for_all_that_is_being_kept_and_what_comes_later_is_counted(log, url, entry, held):
+    early = [log.keep([entry(number)]) for number in range(5)]
+    stopping = threading.Thread(target=log.stop, args=(10,))
+    stopping.start()
+    time.sleep(0.1)
+    assert stopping.is_alive()
+    late = log.keep([entry(5), entry(6)])
+    assert late.done()
+    held.set()
+    stopping.join(20)
+    assert not stopping.is_alive()
+    assert all(future.done() for future in early)
+    assert len(logged(url)) == 5
+    assert log.keep([entry(7)]).done()
+    assert log.figures().lost == {"memory-full": 0, "refused": 0, "damaged": 0, "stopped": 3}
+
+
+def test_entries_that_come_into_memory_while_those_there_are_written_are_no_failure(tmp_path, url, entry, caplog):
+    (tmp_path / "spill").touch()  # no folder can be made there
+    log = PredictionLog(url, tmp_path / "spill")
+    log.start()
+    for number in range(600):
+        log.keep([entry(number)])
+    until(lambda: log.figures().written == 600)
+    log.stop(10)
+    assert len(logged(url)) == 600
+    assert log.figures().failures == sum(log.figures().lost.values()) == 0
 
 
 def test_stopping_writes_what_is_left(url, tmp_path, entry, monkeypatch):

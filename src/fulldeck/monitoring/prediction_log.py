@@ -42,8 +42,8 @@ ADOPT_SECONDS = 60.0
 
 Reason = Literal["memory-full", "refused", "damaged", "stopped"]
 REASONS: tuple[Reason, ...] = ("memory-full", "refused", "damaged", "stopped")
-"""Why an entry is lost: nowhere was there room for it; the database will never take it; it cannot be read back from a
-spill file; it was in memory alone when the process was stopped."""
+"""Why an entry is lost: nowhere was there room for it; it cannot be written, or the database will never take it; it
+cannot be read back from a spill file; it was in memory alone when the process was stopped, or came after that."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,15 @@ class _Counts:
     database_up: bool = True
 
 
+@dataclass
+class _Answers:
+    """The entries of some answers that are kept together."""
+
+    entries: list[Entry] = field(default_factory=list)
+    size: int = 0
+    kept: Future[None] = field(default_factory=Future)
+
+
 class PredictionLog:
     """A log of predictions. It starts with :meth:`start`; :meth:`keep` works before that, too.
 
@@ -95,6 +104,9 @@ class PredictionLog:
         self._guard = threading.Lock()
         self._counts = _Counts()
         self._memory: deque[bytes] = deque()  # records that the spill did not take
+        self._fresh = _Answers()  # what the keeper takes next
+        self._keeping = False  # whether it is at work, and looks for that itself
+        self._ended = False
         self._opening = threading.Lock()
         self._spill: Spill | None = None
         self._store: Store | None = None
@@ -113,22 +125,32 @@ class PredictionLog:
     def keep(self, entries: Sequence[Entry]) -> Future[None]:
         """Take the entries of one answer, which never raises and never waits.
 
+        Answers that come while others are being kept are kept together, and have one future.
+
         Returns:
             What is done when they will outlive this process, or were put into memory for want of that, or were lost.
         """
         size = sum(len(entry.observation.embedding) + len(entry.image or b"") for entry in entries)
         with self._guard:
-            if self._counts.queue_bytes + size > self._memory_bytes:
-                self._counts.lost["memory-full"] += len(entries)
+            if self._ended or self._counts.queue_bytes + size > self._memory_bytes:
+                self._counts.lost["stopped" if self._ended else "memory-full"] += len(entries)
                 done: Future[None] = Future()
                 done.set_result(None)
                 return done
             self._counts.queue_entries += len(entries)
             self._counts.queue_bytes += size
-        return self._keeper.submit(self._keep, entries, size)
+            answers = self._fresh
+            answers.entries += entries
+            answers.size += size
+            if not self._keeping:
+                self._keeping = True
+                self._keeper.submit(self._keep_on)
+            return answers.kept
 
     def stop(self, seconds: float) -> None:
         """Bring to the database what can be brought in this time; the rest stays in the spill for the next start."""
+        with self._guard:
+            self._ended = True
         self._keeper.shutdown(wait=True)
         self._stopping.set()
         self._something.set()
@@ -158,23 +180,40 @@ class PredictionLog:
 
     # --- the keeper's thread -----------------------------------------------------------------------------------------
 
-    def _keep(self, entries: Sequence[Entry], size: int) -> None:
-        records = [entry.to_record() for entry in entries]
-        if self._spilled(records):
+    def _keep_on(self) -> None:
+        """Keep what has come, and what comes meanwhile."""
+        while True:
             with self._guard:
-                self._counts.queue_entries -= len(entries)
-                self._counts.queue_bytes -= size
-        else:
-            with self._guard:
+                if not self._fresh.entries:
+                    self._keeping = False
+                    return
+                answers, self._fresh = self._fresh, _Answers()
+            self._keep(answers)
+            answers.kept.set_result(None)
+
+    def _keep(self, answers: _Answers) -> None:
+        records = []
+        for entry in answers.entries:
+            try:
+                records.append(entry.to_record())
+            except Exception as error:  # noqa: BLE001  (whatever it is, the others, of other answers, are to be kept)
+                self._refuse(entry, f"it cannot be written: {error}")
+        spilled = self._spilled(records)
+        with self._guard:
+            self._counts.queue_entries -= len(answers.entries)
+            self._counts.queue_bytes -= answers.size
+            if not spilled:
                 self._memory.extend(records)
-                self._counts.queue_bytes += sum(map(len, records)) - size
-        self._something.set()
+                self._counts.queue_entries += len(records)
+                self._counts.queue_bytes += sum(map(len, records))
+        if not self._something.is_set():
+            self._something.set()
 
     def _spilled(self, records: Sequence[bytes]) -> bool:
         """Append records to the spill, if it takes them."""
         try:
             self._open_spill().append(b"".join(records))
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001  (whatever it is, they wait in memory, and nobody is held up)
             logger.debug("the spill in %s takes nothing: %s", self._spill_folder, error)
             return False
         return True
@@ -227,10 +266,9 @@ class PredictionLog:
         Raises:
             AwayError: it is away; what was not brought still waits.
         """
-        while self._memory:
-            bodies = [record[HEAD.size :] for record in itertools.islice(self._memory, BATCH)]
-            self._write(bodies)
-            self._forget(len(bodies))
+        while records := self._remembered(BATCH):
+            self._write([record[HEAD.size :] for record in records])
+            self._forget(len(records))
         try:
             spill = self._open_spill()
             if monotonic() >= self._next_adoption:
@@ -258,7 +296,7 @@ class PredictionLog:
                 self._lose("damaged", str(error))
         refused = self._store.write(entries) if entries else []
         for entry, reason in refused:
-            self._lose("refused", f"the database does not take {entry.request_id} at {entry.position} ({reason})")
+            self._refuse(entry, f"the database does not take it: {reason}")
         with self._guard:
             self._counts.written += len(entries) - len(refused)
 
@@ -270,7 +308,7 @@ class PredictionLog:
         if first:
             logger.warning("the prediction log cannot be written, what is answered waits in its spill: %s", error)
         # It may be away for long, and there may be room again.
-        records = list(self._memory)
+        records = self._remembered()
         if records and self._spilled(records):
             self._forget(len(records))
         if self._spill is not None:
@@ -284,6 +322,11 @@ class PredictionLog:
         if back:
             logger.warning("the prediction log is written again")
 
+    def _remembered(self, most: int | None = None) -> list[bytes]:
+        """The oldest records in memory, so many at most; the keeper may add others meanwhile."""
+        with self._guard:
+            return list(itertools.islice(self._memory, most))
+
     def _forget(self, count: int) -> None:
         """Drop so many of the oldest records in memory: they are elsewhere now."""
         with self._guard:
@@ -291,8 +334,11 @@ class PredictionLog:
                 self._counts.queue_entries -= 1
                 self._counts.queue_bytes -= len(self._memory.popleft())
 
-    def _lose(self, reason: Reason, why: str) -> None:
-        logger.error("the prediction log loses an entry: %s", why)
+    def _refuse(self, entry: Entry, why: str) -> None:
+        self._lose("refused", f"{entry.request_id} at {entry.position} ({why})", {"request_id": entry.request_id})
+
+    def _lose(self, reason: Reason, why: str, fields: dict[str, str] | None = None) -> None:
+        logger.error("the prediction log loses an entry: %s", why, extra={"fields": fields or {}})
         with self._guard:
             self._counts.lost[reason] += 1
 

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fulldeck.errors import ConfigError
 from fulldeck.inference.model_file import ModelInfo
@@ -18,6 +19,10 @@ from fulldeck.monitoring.prediction_log import PredictionLog
 from fulldeck.serving.limits import Upload
 from fulldeck.serving.settings import Settings
 from fulldeck.serving.threads import in_loop, wait
+
+if TYPE_CHECKING:
+    import asyncio
+    from concurrent.futures import Future
 
 Row = tuple[Upload, Prediction, Observation]
 """A file, what is said of it or of one card on it, and what that looked like."""
@@ -88,6 +93,8 @@ class Recorder:
     def __init__(self, log: PredictionLog, images: bool) -> None:
         self.log = log
         self._images = images
+        self._keeping: Future[None] | None = None  # that of the last answer, which the next one may share
+        self._kept: asyncio.Future[None]
 
     async def record(self, request_id: str, key: str | None, model: ModelInfo, rows: Iterable[Row]) -> None:
         """Log an answer that is about to go out; it does not fail, and hardly waits.
@@ -118,4 +125,7 @@ class Recorder:
                 )
             )
             last = upload
-        await wait(in_loop(self.log.keep(entries)), KEEP_SECONDS)
+        keeping = self.log.keep(entries)
+        if keeping is not self._keeping:
+            self._keeping, self._kept = keeping, in_loop(keeping)
+        await wait(self._kept, KEEP_SECONDS)

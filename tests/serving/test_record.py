@@ -1,0 +1,76 @@
+import asyncio
+import threading
+import time
+
+import pytest
+
+from fulldeck.inference.recognizer import Prediction, Recognizer
+from fulldeck.monitoring.spill import Spill
+from fulldeck.serving import record as module
+from fulldeck.serving.limits import Upload
+from fulldeck.serving.record import open_recorder
+from fulldeck.serving.settings import Settings
+from log_entries import some_entry
+
+ROW = (Prediction("joker", 0.5, True, ()), some_entry().observation)
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """A disk that takes nothing until this is set."""
+    free = threading.Event()
+    append = Spill.append
+
+    def wait_first(spill, records):
+        assert free.wait(20)
+        append(spill, records)
+
+    monkeypatch.setattr(Spill, "append", wait_first)
+    yield free
+    free.set()
+
+
+@pytest.fixture
+def recorder(tmp_path):
+    recorder = open_recorder(Settings(predictions_folder=tmp_path, predictions_images=True))
+    yield recorder
+    recorder.log.stop(0)
+
+
+def record(recorder, model, number, data=b"image"):
+    return recorder.record(str(number), None, model, [(Upload("a.jpg", data), *ROW)])
+
+
+@pytest.fixture
+def model(tiny_model):
+    return Recognizer(tiny_model).info
+
+
+def test_answers_wait_until_they_are_kept_and_one_that_is_cancelled_ends_no_others_wait(
+    recorder, model, slow, monkeypatch
+):
+    async def scenario() -> None:
+        first, cancelled, other = [asyncio.create_task(record(recorder, model, number)) for number in range(3)]
+        await asyncio.sleep(0.05)
+        cancelled.cancel()
+        await asyncio.sleep(0.05)
+        assert not first.done()
+        assert not other.done()
+        assert cancelled.cancelled()
+        slow.set()
+        await asyncio.gather(first, other)
+
+    monkeypatch.setattr(module, "KEEP_SECONDS", 60)
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+    assert recorder.log.figures().spill_bytes > 3 * 2560
+    assert sum(recorder.log.figures().lost.values()) == 0
+
+
+def test_a_disk_that_hangs_holds_no_answer_up_for_long(recorder, model, slow):
+    async def scenario() -> None:
+        start = time.perf_counter()
+        await asyncio.gather(*(record(recorder, model, number) for number in range(20)))
+        assert time.perf_counter() - start < 2
+
+    asyncio.run(scenario())
+    assert recorder.log.figures().queue_entries == 20
