@@ -167,6 +167,21 @@ def test_entries_that_come_into_memory_while_those_there_are_written_are_no_fail
     assert log.figures().failures == sum(log.figures().lost.values()) == 0
 
 
+def test_a_file_of_another_process_that_cannot_be_opened_is_told_once(tmp_path, url, entry, caplog, monkeypatch):
+    monkeypatch.setattr(module, "ADOPT_SECONDS", 0.05)
+    (tmp_path / "spill" / "other-1.spill").mkdir(parents=True)
+    log = PredictionLog(url, tmp_path / "spill")
+    log.start()
+    time.sleep(0.5)
+    log.keep([entry(0)])
+    until(lambda: log.figures().written == 1)
+    log.stop(10)
+    said = [record.getMessage() for record in caplog.records if record.name == module.__name__]
+    assert len(said) == 1
+    assert "other-1.spill" in said[0]
+    assert log.figures().failures == 0
+
+
 def test_stopping_writes_what_is_left(url, tmp_path, entry, monkeypatch):
     monkeypatch.setattr(module, "GATHER_SECONDS", 60)
     log = PredictionLog(url, tmp_path / "spill")

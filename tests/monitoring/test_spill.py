@@ -115,6 +115,22 @@ def test_what_waits_at_the_end_is_for_the_next_process(spill, folder, records):
     assert drain(following) == bodies_of(records)
 
 
+def test_a_file_that_cannot_be_opened_is_left_and_holds_no_other_up(spill, folder, records):
+    orphan(folder, records[:2])
+    orphan(folder, records[2:4])
+    first, _ = sorted(folder.glob("*.spill"))
+    kept = first.rename(folder / "kept")
+    first.mkdir()
+    for _ in range(2):
+        with pytest.raises(IsADirectoryError):
+            spill.adopt()
+    assert len(drain(spill)) == 2
+    first.rmdir()
+    kept.rename(first)
+    assert spill.adopt() == 1
+    assert len(drain(spill)) == 2
+
+
 @pytest.mark.parametrize("cut", [1, 9, 1000])
 def test_a_record_that_was_cut_off_by_a_kill_ends_its_file(spill, folder, records, cut):
     orphan(folder, records)

@@ -31,6 +31,9 @@ BATCH = 500
 BATCH_BYTES = 8 * 2**20
 """So many entries, or bytes of them, go to the database at once."""
 
+MEMORY_BYTES = 32 * 2**20
+"""So much may wait in memory."""
+
 GATHER_SECONDS = 0.2
 """How long entries gather after the first, so that a commit is worth its while."""
 
@@ -93,10 +96,10 @@ class PredictionLog:
         url: the database's address; see :class:`fulldeck.monitoring.store.Store`.
         spill: the folder for its spill files. Logs of different databases must not share one.
         spill_bytes: so many bytes may wait in this process's spill files.
-        memory_bytes: so many may wait in memory where those take nothing.
+        memory_bytes: so many may wait in memory, until those take them or where they take nothing.
     """
 
-    def __init__(self, url: str, spill: Path, spill_bytes: int = 2**30, memory_bytes: int = 32 * 2**20) -> None:
+    def __init__(self, url: str, spill: Path, spill_bytes: int = 2**30, memory_bytes: int = MEMORY_BYTES) -> None:
         self._url = url
         self._spill_folder = spill
         self._spill_bytes = spill_bytes
@@ -112,6 +115,7 @@ class PredictionLog:
         self._store: Store | None = None
         self._next_adoption = 0.0
         self._warned = False
+        self._left = ""  # the file of another process that cannot be taken over
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="fulldeck-log-keep")
         self._writer = threading.Thread(target=self._write_on, name="fulldeck-log-write", daemon=True)
         self._something = threading.Event()
@@ -271,12 +275,12 @@ class PredictionLog:
             self._forget(len(records))
         try:
             spill = self._open_spill()
-            if monotonic() >= self._next_adoption:
-                self._next_adoption = monotonic() + ADOPT_SECONDS
-                spill.adopt()
         except OSError as error:
             self._warn_of_spill(error)
             return
+        if monotonic() >= self._next_adoption:
+            self._next_adoption = monotonic() + ADOPT_SECONDS
+            self._adopt(spill)
         while batch := spill.read(BATCH, BATCH_BYTES):
             self._write(batch.bodies)
             spill.release(batch)
@@ -341,6 +345,15 @@ class PredictionLog:
         logger.error("the prediction log loses an entry: %s", why, extra={"fields": fields or {}})
         with self._guard:
             self._counts.lost[reason] += 1
+
+    def _adopt(self, spill: "Spill") -> None:
+        """Take over what processes that have ended left; what of it cannot be opened does not hold up the rest."""
+        try:
+            spill.adopt()
+        except OSError as error:
+            if str(error) != self._left:  # once, and not each time that it is tried again
+                self._left = str(error)
+                logger.error("what another process left in the spill cannot be written: %s", error)  # noqa: TRY400
 
     def _warn_of_spill(self, error: OSError) -> None:
         if not self._warned:

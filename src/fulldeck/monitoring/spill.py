@@ -161,8 +161,13 @@ class Spill:
                 self._unlock(segment.owner)
 
     def adopt(self) -> int:
-        """Take over the files of processes that have ended; so many."""
+        """Take over the files of processes that have ended; so many.
+
+        Raises:
+            OSError: one cannot be opened, and is left where it is; all others were taken over.
+        """
         found = 0
+        errors: list[OSError] = []
         for owner in sorted({path.name.partition("-")[0] for path in self._folder.glob(f"*{SUFFIX}")}):
             if owner in self._locks:
                 continue
@@ -171,13 +176,18 @@ class Spill:
                 lock.acquire(timeout=0)
             except Timeout:  # it lives
                 continue
+            except OSError as error:
+                errors.append(error)
+                continue
             self._locks[owner] = lock
-            segments = list(_open_all(sorted(self._folder.glob(f"{owner}-*{SUFFIX}"))))
+            segments = list(_open_all(sorted(self._folder.glob(f"{owner}-*{SUFFIX}")), errors))
             with self._guard:
                 self._inherited.extend(segments)
             found += len(segments)
             if not segments:
                 self._unlock(owner)
+        if errors:
+            raise errors[0]
         return found
 
     def close(self) -> None:
@@ -202,10 +212,14 @@ def _lock(folder: Path, owner: str) -> FileLock:
     return FileLock(folder / f"{owner}.lock", thread_local=False)
 
 
-def _open_all(paths: list[Path]) -> Iterator[_Segment]:
-    """The files that hold anything; one of nothing is deleted."""
+def _open_all(paths: list[Path], errors: list[OSError]) -> Iterator[_Segment]:
+    """The files that hold anything; one of nothing is deleted, and why one cannot be opened is noted."""
     for path in paths:
-        segment = _Segment(path, "r+")
+        try:
+            segment = _Segment(path, "r+")
+        except OSError as error:
+            errors.append(error)
+            continue
         if segment.size:
             yield segment
         else:
