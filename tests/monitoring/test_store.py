@@ -146,7 +146,9 @@ def test_readers_read_sqlite_while_it_is_written(tmp_path, entry):
     store.close()
 
 
-@pytest.mark.parametrize("url", ["mysql://a:secret@b/c", "oracle://", "log.db", ""])
+@pytest.mark.parametrize(
+    "url", ["mysql://a:secret@b/c", "oracle://", "log.db", "", "postgresql://a:x@secret@b/c", "sqlite:///:memory:"]
+)
 def test_another_database_is_refused_without_its_password(url):
     with pytest.raises(ConfigError, match="postgresql://") as refused:
         Store(url)

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from fulldeck.errors import ConfigError
 from fulldeck.inference.recognizer import Prediction, Recognizer
 from fulldeck.monitoring.spill import Spill
 from fulldeck.serving import record as module
@@ -74,3 +75,19 @@ def test_a_disk_that_hangs_holds_no_answer_up_for_long(recorder, model, slow):
 
     asyncio.run(scenario())
     assert recorder.log.figures().queue_entries == 20
+
+
+def test_large_images_of_several_answers_at_once_are_all_kept(recorder, model):
+    async def scenario() -> None:
+        await asyncio.gather(*(record(recorder, model, number, bytes(30 * 2**20)) for number in range(4)))
+
+    asyncio.run(scenario())
+    recorder.log.stop(10)
+    assert sum(recorder.log.figures().lost.values()) == 0
+
+
+@pytest.mark.parametrize("url", ["sqlite:///", "sqlite:///:memory:", "postgresql://me:pass@secret@db/x"])
+def test_an_address_that_names_no_database_is_refused_at_the_start(tmp_path, url):
+    with pytest.raises(ConfigError, match="FULLDECK_PREDICTIONS_DATABASE") as refused:
+        open_recorder(Settings(predictions_folder=tmp_path, predictions_database=url))
+    assert "secret" not in str(refused.value)

@@ -11,10 +11,10 @@ from alembic.util import CommandError
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.pool import QueuePool
 
-from fulldeck.errors import ConfigError
+from fulldeck.monitoring.address import check_address
 from fulldeck.monitoring.entry import Entry
 from fulldeck.monitoring.tables import PREDICTIONS
 
@@ -135,24 +135,13 @@ def _of_the_entries(error: SQLAlchemyError) -> bool:
 
 
 def _engine(url: str) -> Engine:
-    try:
-        address = make_url(url)
-    except ArgumentError:
-        raise ConfigError(WRONG_ADDRESS) from None
+    check_address(url)
+    address = make_url(url)
     if address.get_backend_name() == "sqlite":
         engine = create_engine(address, poolclass=QueuePool, pool_size=1)
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
-    if address.drivername in {"postgresql", "postgres", "postgresql+psycopg"}:
-        return _postgresql(address.set(drivername="postgresql+psycopg"))
-    raise ConfigError(WRONG_ADDRESS)
-
-
-WRONG_ADDRESS = (
-    "FULLDECK_PREDICTIONS_DATABASE is no address of a database that fulldeck writes to: give sqlite:///FILE, "
-    "postgresql://USER:PASSWORD@HOST/DATABASE, or none"
-)
-"""It does not show the address, which may have a password in it."""
+    return _postgresql(address.set(drivername="postgresql+psycopg"))
 
 
 def _postgresql(address: URL) -> Engine:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from fulldeck.errors import ConfigError
 from fulldeck.inference.model_file import ModelInfo
 from fulldeck.inference.recognizer import Prediction
+from fulldeck.monitoring.address import check_address
 from fulldeck.monitoring.entry import Entry
 from fulldeck.monitoring.observation import Observation
-from fulldeck.monitoring.prediction_log import PredictionLog
+from fulldeck.monitoring.prediction_log import MEMORY_BYTES, PredictionLog
 from fulldeck.serving.limits import Upload
 from fulldeck.serving.settings import Settings
 from fulldeck.serving.threads import in_loop, wait
@@ -36,15 +37,18 @@ def open_recorder(settings: Settings) -> "Recorder | None":
     """The log that the settings ask for; it touches neither disk nor database before it is started.
 
     Raises:
-        ConfigError: no folder is named for it, and there is no home.
+        ConfigError: no folder is named for it, and there is no home; or the address is no database's.
     """
     if settings.predictions_database == "none":
         return None
     folder = _folder(settings)
     url = settings.predictions_database or f"sqlite:///{folder / 'predictions.db'}"
+    check_address(url)
     # What waits for one database is not to be brought to another one, if the setting changes.
     name = hashlib.sha256(re.sub(r"//[^@/]*@", "//", url).encode()).hexdigest()[:12]
-    log = PredictionLog(url, folder / "spill" / name, settings.predictions_spill_bytes)
+    # Several answers may come at once, and each with all images that its body has room for.
+    memory = MEMORY_BYTES + (settings.max_pending_bytes if settings.predictions_images else 0)
+    log = PredictionLog(url, folder / "spill" / name, settings.predictions_spill_bytes, memory)
     return Recorder(log, settings.predictions_images)
 
 
