@@ -77,6 +77,38 @@ def test_an_endless_head_is_refused_by_its_size(url):
     assert still_serves(url)
 
 
+def head_of(length: int) -> bytes:
+    start = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: "
+    return start + b"y" * (length - len(start) - 4) + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["alone", "after another"])
+@pytest.mark.parametrize(("length", "status"), [(4096, b"200"), (4097, b"431"), (60_000, b"431")])
+def test_the_size_of_a_head_is_bounded_to_the_byte_though_it_comes_at_once(url, before, length, status):
+    with connect(url) as connection:
+        connection.sendall(before + head_of(length))
+        answers = answer(connection)
+    assert answers.rpartition(b"HTTP/1.1 ")[2].startswith(status)
+    assert still_serves(url)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"2\r\n--\r\n0\r\nX: y\r\n", b"2\r\n--\r\n0\r\nX: ", b"5;extension="],
+    ids=["trailers", "a trailer", "a chunk's extension"],
+)
+def test_what_is_endless_around_a_body_is_refused_by_its_size(url, start):
+    with connect(url) as connection:
+        connection.sendall(f"{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode() + start)
+        with suppress(OSError):
+            for _ in range(20):
+                connection.sendall(b"X: y\r\n" * 1000 if start.endswith(b"\n") else b"y" * 6000)
+        head, _, body = answer(connection).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 431")
+    assert json.loads(body)["code"] == "head-too-large"
+    assert still_serves(url)
+
+
 def test_a_body_that_never_ends_is_given_up_and_its_client_told(url):
     with connect(url) as connection:
         connection.sendall(f"{HEAD}Content-Length: 9999\r\n\r\n--b\r\n".encode())
@@ -173,6 +205,15 @@ def test_what_is_no_http_is_refused(url, sent):
     assert b"application/problem+json" in head
     assert json.loads(body)["code"] == "malformed-request"
     assert still_serves(url)
+
+
+def test_what_never_became_a_request_is_refused_with_the_headers_that_every_answer_has(url):
+    usual = {name for name in httpx.get(f"{url}/health", timeout=20).headers if name not in {"date", "x-request-id"}}
+    with connect(url) as connection:
+        connection.sendall(b"no HTTP\r\n\r\n")
+        head = answer(connection).partition(b"\r\n\r\n")[0].decode()
+    assert usual <= {line.partition(":")[0].lower() for line in head.splitlines()[1:]}
+    assert "x-content-type-options: nosniff" in head
 
 
 def test_what_never_became_a_request_is_counted_too(url):

@@ -31,11 +31,13 @@ _SAFE = (
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 )
-_ANSWERS = (
+USUAL_HEADERS = (
     *_SAFE,
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 )
+"""What every answer has but those of the documentation page."""
+
 # The documentation page runs the scripts that this server sends, and the few lines inside it; no other's.
 _OWN = b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 _DOCS = (*_SAFE, (b"content-security-policy", _OWN))
@@ -91,7 +93,7 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             docs = self._scope["path"].startswith("/docs")
-            headers = [*message["headers"], (b"x-request-id", self.id.encode()), *(_DOCS if docs else _ANSWERS)]
+            headers = [*message["headers"], (b"x-request-id", self.id.encode()), *(_DOCS if docs else USUAL_HEADERS)]
             if self._close:
                 headers.append((b"connection", b"close"))
             message["headers"] = headers

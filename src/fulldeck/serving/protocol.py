@@ -11,11 +11,15 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from fulldeck.serving.context import USUAL_HEADERS
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.settings import Settings
 
 LINGER_SECONDS = 2.0
 """How long a client that was refused in the middle of its body may go on sending before the connection is cut."""
+
+
+_USUAL = "".join(f"{name.decode()}: {value.decode()}\r\n" for name, value in USUAL_HEADERS)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -27,8 +31,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or refuse it at once where there are too many."""
         super().connection_made(transport)
-        self._in_head = True
-        self._head_bytes = 0
+        self._around = 0  # bytes since the last one of a body: of heads, of trailers, and of what frames chunks
+        self._around_at_most = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self.lingering = False
@@ -49,23 +53,30 @@ class BoundedProtocol(HttpToolsProtocol):
         """Parse what came, unless nothing is to be said to it any more."""
         if self.lingering or self.transport.is_closing():
             return
-        self._head_bytes += len(data) if self._in_head else 0
+        self._around += len(data)
+        self._around_at_most = self._around
         super().data_received(data)
-        if self._in_head and self._head_bytes > self.settings.max_header_bytes and not self.transport.is_closing():
-            most = f"a request's head may have {self.settings.max_header_bytes:,} bytes"
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", most)
+        if self._around > self.settings.max_header_bytes and not self.transport.is_closing():
+            self._refuse_head()
 
     def on_headers_complete(self) -> None:
         """The head has come in time."""
-        self._in_head = False
-        self._head_bytes = 0
+        most = self.settings.max_header_bytes
+        if self._around_at_most > most and self._head_bytes() > most:
+            self._refuse_head()
+            raise ValueError("the head is too long")  # which stops the parser
+        self._around = 0
         self._stop_waiting()
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """Some of the body has come, and who sends a body may frame it."""
+        self._around = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """The body has come; the next head may."""
-        self._in_head = True
-        self._head_bytes = 0  # what of the next head lies in this chunk goes free
+        self._around = 0
         super().on_message_complete()
         self.cycle.more_body = False  # uvicorn leaves it where the answer went out before
 
@@ -85,6 +96,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Say that this is no HTTP, unless an answer is on its way already, and close."""
+        if self.lingering:  # another reason was given
+            return
         if self.cycle is None or not self.cycle.response_started or self.cycle.response_complete:
             self._tell(HTTPStatus.BAD_REQUEST, "malformed-request", msg)
         self.transport.close()
@@ -125,9 +138,22 @@ class BoundedProtocol(HttpToolsProtocol):
             self._deadline.cancel()
             self._deadline = None
 
+    def _head_bytes(self) -> int:
+        """The length of the head that has just come, without spaces around values."""
+        request_line = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n")
+        return request_line + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers) + len("\r\n")
+
+    def _refuse_head(self) -> None:
+        detail = f"a request's head, or what is around its body, may have {self.settings.max_header_bytes:,} bytes"
+        self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", detail)
+
     def _refuse(self, status: HTTPStatus, code: str, detail: str) -> None:
-        """Answer what never became a request, and close."""
-        self._tell(status, code, detail)
+        """Answer what never became a request, and close; a request whose answer is not out goes without one."""
+        if self.cycle is None or not self.cycle.response_started or self.cycle.response_complete:
+            self._tell(status, code, detail)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         self._linger()
 
     def _tell(self, status: HTTPStatus, code: str, detail: str) -> None:
@@ -139,7 +165,7 @@ class BoundedProtocol(HttpToolsProtocol):
         retry = "Retry-After: 1\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
         head = (
             f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/problem+json\r\n"
-            f"Content-Length: {len(content)}\r\nConnection: close\r\n{retry}\r\n"
+            f"Content-Length: {len(content)}\r\nConnection: close\r\n{retry}{_USUAL}\r\n"
         )
         self._socket.write(head.encode() + content)
 
