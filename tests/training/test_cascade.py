@@ -378,6 +378,26 @@ def test_one_size_for_both_needs_no_shrinking(then, usual, tmp_path):
     assert np.allclose(found, Classifier(same, threads=1).run(PIXELS)[0], atol=1e-6)
 
 
+def test_the_first_may_be_stored_in_half_precision_too(then, usual, tmp_path):
+    first = write(tmp_path / "first.onnx", SIZE // 2, 1, half=True)
+    made = cascade(first, then, tmp_path / "out.onnx", bar=0.0, **usual)
+    found, _ = Classifier(made.model, threads=1).run(PIXELS)
+    shrunk = np.stack([resize(image, SIZE // 2) for image in PIXELS])
+    assert np.allclose(found, Classifier(first, threads=1).run(shrunk)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("bar", [-0.1, float("nan")])
+def test_a_bar_that_is_no_probability(first, then, usual, tmp_path, bar):
+    with pytest.raises(ConfigError, match="the bar is a probability"):
+        cascade(first, then, tmp_path / "out.onnx", bar=bar, **usual)
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(first, then, usual, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConfigError, match=r"file/out\.onnx cannot be written \(.*\): name another file with --out"):
+        cascade(first, then, tmp_path / "file" / "out.onnx", **usual | {"data": tmp_path / "absent"}, bar=0.9)
+
+
 def test_a_cascade_is_not_compressed(report, data, tmp_path):
     with pytest.raises(ModelError, match=r"is a cascade; compress one of the models .*random-1 and random-2"):
         compress(report.model, tmp_path / "out.onnx", data, cache=tmp_path)

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -148,6 +150,22 @@ def test_the_model_itself_as_the_file_to_write(model, data, tmp_path):
     with pytest.raises(ConfigError, match="is a folder"):
         compress(model, tmp_path, data, cache=tmp_path)
     assert model.read_bytes() == before
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(model, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConfigError, match=r"file/out\.onnx cannot be written \(.*\): name another file with --out"):
+        compress(model, tmp_path / "file" / "out.onnx", tmp_path / "absent", cache=tmp_path)
+
+
+def test_a_disk_that_fills_up_leaves_nothing_behind(model, data, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(compressing, "write_model", full)
+    with pytest.raises(ConfigError, match=r"out\.onnx cannot be written \(No space left"):
+        compress(model, tmp_path / "out" / "out.onnx", data, precision="float", cache=tmp_path)
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_data_of_other_labels(model, data, tmp_path):

@@ -28,6 +28,7 @@ from fulldeck.registry.behaviour import turned
 from fulldeck.training.cascade_graph import first_look, is_cascade, join
 from fulldeck.training.evaluate import find_model
 from fulldeck.training.export import LARGEST_DIFFERENCE, fingerprint, write_model
+from fulldeck.training.target import check_target, writing
 
 BARS = (FILLS, 0.98, 0.985, 0.99, 0.993, 0.995, 0.997, 0.998, 0.999, 0.9995, 0.9997, 0.9999, 0.99995, 0.99999)
 """The bars that are tried. None lies below `FILLS`: a picture that is answered with less is searched for cards."""
@@ -166,21 +167,22 @@ def cascade(
         cache: the folder for decoded images.
 
     Raises:
-        ConfigError: the models do not go together, ``out`` is one of them or a folder, or there is neither a bar nor
-            anything to choose it on.
+        ConfigError: the models do not go together, ``out`` is one of them, a folder, or cannot be written, the bar is
+            no probability, or there is neither one nor anything to choose it on.
         DataError: a folder cannot be used for these models.
         ModelError: a model cannot be used or is a cascade already, no bar is safe, or the file does not answer as its
             parts do (it is not left behind).
     """
     paths = find_model(first), find_model(then)
-    if out.is_dir() or any(out.exists() and path.exists() and out.samefile(path) for path in paths):
-        msg = f"{out} is {'a folder' if out.is_dir() else 'one of the models'}; name another file with --out"
-        raise ConfigError(msg)
+    check_target(out, *paths)
     infos = Classifier(paths[0], threads=1).info, Classifier(paths[1], threads=1).info
     graphs = onnx.load(paths[0]), onnx.load(paths[1])
     _check_parts(paths, infos, graphs)
     if bar is None and not held_out:
         msg = "nothing says how sure the first must be: name pictures with --held-out, or a probability with --bar"
+        raise ConfigError(msg)
+    if bar is not None and not bar >= 0:
+        msg = f"the bar is a probability, not {bar}"
         raise ConfigError(msg)
     info = infos[1]
     networks = _Network(first_look(graphs[0], info.size)), _Network(graphs[1])
@@ -206,9 +208,8 @@ def cascade(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         config=info.config | {"cascade": _told(infos, used, figures, likeness)},
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.name}.part")
-    write_model(graph, made, part)
+    with writing(out) as part:
+        write_model(graph, made, part)
     if (difference := _difference(part, sample, used)) >= LARGEST_DIFFERENCE:
         part.unlink()
         msg = f"{out} was not written: a probability of its parts' answers differs by {difference:.3f}"
@@ -229,8 +230,9 @@ def cascade(
         then_megabytes=round(paths[1].stat().st_size / 1e6, 2),
         **figures,
     )
-    part.replace(out)
-    out.with_suffix(".parity.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    with writing(out):
+        part.replace(out)
+        out.with_suffix(".parity.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
     return report
 
 

@@ -214,7 +214,7 @@ def _renamed(
     for node in graph.node:
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
-        copy.name = f"{prefix}{node.name}"
+        copy.name = f"{prefix}{node.name}" if node.name else ""  # a node may have none, but not another's
         for values in (copy.input, copy.output):
             values[:] = [new(name) for name in values]
         nodes.append(copy)

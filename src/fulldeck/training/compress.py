@@ -15,12 +15,13 @@ import onnxruntime as ort
 
 from fulldeck.data.dataset import Images, open_cache
 from fulldeck.data.layout import split_folder
-from fulldeck.errors import ConfigError, DataError, ModelError
+from fulldeck.errors import DataError, ModelError
 from fulldeck.inference.classifier import Classifier
 from fulldeck.inference.model_file import ModelInfo
 from fulldeck.training.evaluate import find_model
 from fulldeck.training.export import ROUNDED, fingerprint, store_half, write_model
 from fulldeck.training.quantise import answers, choose, divergence, optimise, quantise, weighted_layers
+from fulldeck.training.target import check_target, writing
 
 Precision = Literal["int8", "half", "float"]
 
@@ -107,16 +108,14 @@ def compress(
         cache: the folder for decoded images.
 
     Raises:
-        ConfigError: ``out`` is the model itself, or a folder.
+        ConfigError: ``out`` is the model itself, a folder, or cannot be written.
         DataError: the dataset cannot be used for this model.
         ModelError: the model cannot be used, is compressed already or a cascade, or what is made does not answer as it
             does.
     """
     path = find_model(model)
     target = out or _usual_name(model, path, precision)
-    if target.is_dir() or (target.exists() and target.samefile(path)):
-        msg = f"{target} is {'a folder' if target.is_dir() else 'the model itself'}; name another file with --out"
-        raise ConfigError(msg)
+    check_target(target, path)
     info = Classifier(path, threads=1).info
     if "compression" in info.config:
         msg = f"{path} is compressed already; take the model that it was made from: {info.config['compression']['of']}"
@@ -145,9 +144,8 @@ def compress(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         config=info.config | {"compression": compression},
     )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    write_model(graph, made, part)
+    with writing(target) as part:
+        write_model(graph, made, part)
     classifier = Classifier(part, threads=1)
     found = np.concatenate([classifier.run(image[None])[0] for image in compared]).astype(np.float64)
     labels, before = found.argmax(1), wanted.argmax(1)
@@ -179,8 +177,9 @@ def compress(
             f"gives, and its probabilities differ by up to {report.largest_difference:.3f}; keep the model as it is"
         )
         raise ModelError(msg)
-    part.replace(target)
-    target.with_suffix(".parity.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    with writing(target):
+        part.replace(target)
+        target.with_suffix(".parity.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
     return report
 
 
