@@ -40,3 +40,68 @@ def test_a_word_or_number_that_is_none_of_the_allowed_is_named(monkeypatch, name
     monkeypatch.setenv(f"FULLDECK_{name}", value)
     with pytest.raises(ConfigError, match=f"FULLDECK_{name}='{value}'"):
         read_settings()
+
+
+NUMBERS = [field.name.upper() for field in fields(Settings) if type(field.default) in {int, float}] + ["WORKERS"]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", ["abc", "", " ", "-1", "nan", "inf", "1e400", "9" * 30, "9" * 5000])
+def test_a_number_that_cannot_be_is_named_in_one_short_sentence_that_says_what_can(monkeypatch, name, value):
+    monkeypatch.setenv(f"FULLDECK_{name}", value)
+    with pytest.raises(
+        ConfigError, match=rf"^FULLDECK_{name}=.* cannot be used: give a (whole )?number from "
+    ) as caught:
+        read_settings()
+    assert len(str(caught.value)) < 250
+    assert "\n" not in str(caught.value)
+
+
+def test_what_may_be_none_may_be_zero(monkeypatch):
+    for name in ("MAX_QUEUE", "DRAIN_SECONDS", "RATE_PER_SECOND"):
+        monkeypatch.setenv(f"FULLDECK_{name}", "0")
+    settings = read_settings()
+    assert (settings.max_queue, settings.drain_seconds, settings.rate_per_second) == (0, 0, 0.0)
+
+
+@pytest.mark.parametrize("name", ["PROCESSES", "PREDICTIONS_IMAGES"])
+def test_a_switch_is_on_or_off(monkeypatch, name):
+    for value, read in {"1": True, "true": True, "0": False, "off": False}.items():
+        monkeypatch.setenv(f"FULLDECK_{name}", value)
+        assert getattr(read_settings(), name.lower()) is read
+    for value in ("", " ", "2", "maybe"):
+        monkeypatch.setenv(f"FULLDECK_{name}", value)
+        with pytest.raises(ConfigError, match=f"FULLDECK_{name}='{value}' cannot be used: give 1 or 0"):
+            read_settings()
+
+
+@pytest.mark.parametrize("name", ["MODEL", "KEYS_FILE", "PREDICTIONS_FOLDER"])
+def test_an_empty_path_is_not_the_folder_in_which_the_service_runs(monkeypatch, name):
+    monkeypatch.setenv(f"FULLDECK_{name}", "")
+    with pytest.raises(ConfigError, match=f"FULLDECK_{name}='' cannot be used: give one, or leave it out"):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["cards.example", "https://cards.example/", "https://cards.example/page", "https://", "https://*.example", "null"],
+)
+def test_what_no_browser_would_name_as_an_origin_is_refused(monkeypatch, value):
+    monkeypatch.setenv("FULLDECK_CORS_ORIGINS", f"https://other.example,{value}")
+    with pytest.raises(ConfigError, match=r"FULLDECK_CORS_ORIGINS=.*is no origin: give such as https://"):
+        read_settings()
+
+
+def test_origins_with_ports_and_addresses_and_all(monkeypatch):
+    for value in ("*", "http://localhost:3000", "https://127.0.0.1:8443", "http://[::1]:80", "https://xn--4ca.example"):
+        monkeypatch.setenv("FULLDECK_CORS_ORIGINS", value)
+        assert read_settings().cors_origins == (value,)
+
+
+def test_memory_for_less_than_one_body_is_refused(monkeypatch):
+    monkeypatch.setenv("FULLDECK_MAX_PENDING_BYTES", "1000")
+    monkeypatch.setenv("FULLDECK_MAX_BODY_BYTES", "1001")
+    with pytest.raises(ConfigError, match=r"FULLDECK_MAX_PENDING_BYTES=1000 .* FULLDECK_MAX_BODY_BYTES=1001"):
+        read_settings()
+    monkeypatch.setenv("FULLDECK_MAX_BODY_BYTES", "1000")
+    assert read_settings().max_pending_bytes == 1000

@@ -3,7 +3,9 @@
 Click, which is there already, reads the values: to import a library for settings takes as long as to load the model.
 """
 
+import math
 import os
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -20,14 +22,78 @@ LogFormat = Literal["text", "json"]
 PREFIX = "FULLDECK_"
 
 
+class _Number(click.ParamType):  # type: ignore[type-arg]
+    """A number within bounds, which keep out what no machine can do, and what is no number at all.
+
+    Args:
+        kind: int or float.
+        least: the smallest one.
+        most: the largest one.
+        or_zero: whether 0 will do, too.
+    """
+
+    name = "number"
+
+    def __init__(self, kind: type[int] | type[float], least: float, most: float, or_zero: bool = False) -> None:
+        self._kind = kind
+        self._least = least
+        self._most = most
+        self._or_zero = or_zero
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            number = self._kind(value)
+        except ValueError:
+            number = math.nan
+        if not (self._least <= number <= self._most or (self._or_zero and number == 0)):
+            what = "a whole number" if self._kind is int else "a number"
+            zero = ", or 0" if self._or_zero else ""
+            self.fail(f"give {what} from {self._least} to {self._most}{zero}", param, ctx)
+        return number
+
+
+class _Switch(click.types.BoolParamType):
+    """On or off."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bool:
+        nothing = isinstance(value, str) and not value.strip()  # which click takes for off
+        try:
+            return super().convert("neither" if nothing else value, param, ctx)
+        except click.BadParameter:
+            self.fail("give 1 or 0", param, ctx)
+
+
+class _Text(click.types.StringParamType):
+    """Something, as an empty path would be the folder that the service happens to run in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not str(value).strip():
+            self.fail("give one, or leave it out", param, ctx)
+        return str(super().convert(value, param, ctx))
+
+
+class _File(_Text):
+    """A path; who uses it says what is wrong with it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return Path(super().convert(value, param, ctx))
+
+
 class _Origins(click.ParamType):  # type: ignore[type-arg]
-    """Words with commas between."""
+    """Web origins with commas between; what is none would never be one that a browser names."""
 
     name = "origins"
 
-    def convert(self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None) -> tuple[str, ...]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         parts = value.split(",") if isinstance(value, str) else value
-        return tuple(filter(None, (part.strip() for part in parts)))
+        origins = tuple(filter(None, (part.strip() for part in parts)))
+        for origin in origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                self.fail(f"{origin!r} is no origin: give such as https://cards.example, or *", param, ctx)
+        return origins
+
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]+)?")
 
 
 class _Database(click.ParamType):  # type: ignore[type-arg]
@@ -42,10 +108,9 @@ class _Database(click.ParamType):  # type: ignore[type-arg]
         return str(value)
 
 
-_COUNT = click.IntRange(min=1)
-_MAY_BE_NONE = click.IntRange(min=0)
-_SECONDS = click.FloatRange(min=0, min_open=True)
-_PATH = click.Path(path_type=Path, readable=False)  # who uses it says what is wrong with it
+_COUNT = _Number(int, 1, 1_000_000)
+_BYTES = _Number(int, 1, 2**40)
+_SECONDS = _Number(float, 0.001, 86_400)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,16 +149,16 @@ class Settings:
         ConfigError: a value cannot be used; the sentence names it.
     """
 
-    model: Annotated[str | None, click.STRING] = None
-    workers: Annotated[int, _COUNT] = field(default_factory=available_cores)
-    processes: Annotated[bool, click.BOOL] = True
+    model: Annotated[str | None, _Text()] = None
+    workers: Annotated[int, _Number(int, 1, 4096)] = field(default_factory=available_cores)
+    processes: Annotated[bool, _Switch()] = True
 
-    max_body_bytes: Annotated[int, _COUNT] = 32 * 2**20
+    max_body_bytes: Annotated[int, _BYTES] = 32 * 2**20
     max_files: Annotated[int, _COUNT] = 32
-    max_pixels: Annotated[int, click.IntRange(1, MAX_PIXELS)] = 64_000_000
-    max_queue: Annotated[int, _MAY_BE_NONE] = 48
-    max_pending_bytes: Annotated[int, _COUNT] = 256 * 2**20
-    max_header_bytes: Annotated[int, click.IntRange(min=256)] = 32 * 2**10
+    max_pixels: Annotated[int, _Number(int, 1, MAX_PIXELS)] = 64_000_000
+    max_queue: Annotated[int, _Number(int, 0, 1_000_000)] = 48
+    max_pending_bytes: Annotated[int, _BYTES] = 256 * 2**20
+    max_header_bytes: Annotated[int, _Number(int, 256, 2**30)] = 32 * 2**10
     max_connections: Annotated[int, _COUNT] = 1000
 
     header_seconds: Annotated[float, _SECONDS] = 10.0
@@ -101,19 +166,19 @@ class Settings:
     queue_seconds: Annotated[float, _SECONDS] = 5.0
     decode_seconds: Annotated[float, _SECONDS] = 10.0
     request_seconds: Annotated[float, _SECONDS] = 60.0
-    drain_seconds: Annotated[int, _MAY_BE_NONE] = 20
+    drain_seconds: Annotated[int, _Number(int, 0, 86_400)] = 20
 
     access: Annotated[Access, click.Choice(["auto", "keys", "open"])] = "auto"
-    keys_file: Annotated[Path | None, _PATH] = None
-    rate_per_second: Annotated[float, click.FloatRange(min=0)] = 50.0
+    keys_file: Annotated[Path | None, _File()] = None
+    rate_per_second: Annotated[float, _Number(float, 0.001, 1_000_000, or_zero=True)] = 50.0
     rate_burst: Annotated[int, _COUNT] = 200
     cors_origins: Annotated[tuple[str, ...], _Origins()] = ()
     log_format: Annotated[LogFormat, click.Choice(["text", "json"])] = "text"
 
     predictions_database: Annotated[str, _Database()] = ""
-    predictions_folder: Annotated[Path | None, _PATH] = None
-    predictions_images: Annotated[bool, click.BOOL] = False
-    predictions_spill_bytes: Annotated[int, click.IntRange(min=2**20)] = 2**30
+    predictions_folder: Annotated[Path | None, _File()] = None
+    predictions_images: Annotated[bool, _Switch()] = False
+    predictions_spill_bytes: Annotated[int, _Number(int, 2**20, 2**50)] = 2**30
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self), include_extras=True).items():
@@ -124,9 +189,13 @@ class Settings:
                 read = hint.__metadata__[0].convert(value, None, None)
             except click.BadParameter as error:
                 # The address of a database may have a password in it.
-                shown = "" if name == "predictions_database" else f"={value!r}"
+                shown = "" if name == "predictions_database" else f"={_short(value)!r}"
                 raise ConfigError(f"{variable(name)}{shown} cannot be used: {error.message}") from None
             object.__setattr__(self, name, read)
+
+
+def _short(value: Any) -> Any:
+    return f"{value[:60]}…" if isinstance(value, str) and len(value) > 60 else value
 
 
 def variable(name: str) -> str:
@@ -141,9 +210,15 @@ def read_settings(**given: Any) -> Settings:
         given: settings that go before it; those that are None do not.
 
     Raises:
-        ConfigError: a variable has a value that cannot be used; the sentence names it.
+        ConfigError: a variable has a value that cannot be used, by itself or beside another; the sentence names it.
     """
     told = {each.name: os.environ.get(variable(each.name)) for each in fields(Settings)} | {
         name: value for name, value in given.items() if value is not None
     }
-    return Settings(**{name: value for name, value in told.items() if value is not None})
+    settings = Settings(**{name: value for name, value in told.items() if value is not None})
+    if settings.max_pending_bytes < settings.max_body_bytes:
+        raise ConfigError(
+            f"{variable('max_pending_bytes')}={settings.max_pending_bytes} has no room for one body of "
+            f"{variable('max_body_bytes')}={settings.max_body_bytes}: raise the one, or lower the other"
+        )
+    return settings
