@@ -140,7 +140,8 @@ def compress(
     compression = {"of": info.version, "precision": precision, "optimised": optimised, "float_layers": list(kept)}
     made = replace(
         info,
-        version=f"{datetime.now(UTC):%Y.%m.%d}-{fingerprint(graph)}",
+        # its weights alone may be those of the model, or of another precision
+        version=f"{datetime.now(UTC):%Y.%m.%d}-{fingerprint(graph, list(AGREEMENT).index(precision), optimised)}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         config=info.config | {"compression": compression},
     )
