@@ -740,6 +740,7 @@ def _show(answers: Iterable[Any], total: int, header: str, rows: Callable[[Any],
     type=click.Choice(["text", "json"]),
     default=None,
     envvar="FULLDECK_LOG_FORMAT",
+    show_envvar=True,
     help="How log lines look.",
 )
 def serve(*, host: str, port: int, model: str | None, keys_file: Path | None, access: Any, log_format: Any) -> None:

@@ -2,7 +2,9 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from fulldeck.cli import main
 from fulldeck.errors import ConfigError
 from fulldeck.serving.settings import Settings, read_settings
 
@@ -105,3 +107,10 @@ def test_memory_for_less_than_one_body_is_refused(monkeypatch):
         read_settings()
     monkeypatch.setenv("FULLDECK_MAX_BODY_BYTES", "1000")
     assert read_settings().max_pending_bytes == 1000
+
+
+def test_a_variable_that_an_option_reads_is_named_too():
+    done = CliRunner().invoke(main, ["serve", "--port", "0"], env={"FULLDECK_LOG_FORMAT": "xml"})
+    assert done.exit_code != 0
+    assert "FULLDECK_LOG_FORMAT" in done.stderr
+    assert "'text', 'json'" in done.stderr
