@@ -1,6 +1,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+import sqlalchemy as sa
 
 from fulldeck.monitoring.entry import Entry
 from log_entries import some_entry
@@ -17,3 +18,14 @@ def entry() -> Callable[..., Entry]:
 def database() -> Iterator[Postgres]:
     with postgres() as server:
         yield server
+
+
+@pytest.fixture
+def empty(database: Postgres) -> Postgres:
+    """The PostgreSQL server, without what other tests have left in it."""
+    engine = sa.create_engine(database.url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP SCHEMA public CASCADE"))
+        connection.execute(sa.text("CREATE SCHEMA public"))
+    engine.dispose()
+    return database

@@ -203,13 +203,13 @@ def test_one_that_never_started_leaves_what_it_kept_to_the_next(url, tmp_path, e
     assert logged(url) == ["request-0"]
 
 
-def test_the_database_is_away_and_comes_back(database, tmp_path, entry, caplog):
+def test_the_database_is_away_and_comes_back(empty, tmp_path, entry, caplog):
     entries = [entry(number, request_id=f"away-{number}") for number in range(60)]
-    log = PredictionLog(database.url, tmp_path / "spill")
+    log = PredictionLog(empty.url, tmp_path / "spill")
     log.start()
     log.keep(entries[:20])
     until(lambda: log.figures().written == 20)
-    database.stop()
+    empty.stop()
     try:
         log.keep(entries[20:40])
         until(lambda: log.figures().failures)
@@ -219,9 +219,9 @@ def test_the_database_is_away_and_comes_back(database, tmp_path, entry, caplog):
         assert not figures.database_up
         assert figures.spill_bytes == sum(len(one.to_record()) for one in entries[20:])
     finally:
-        database.start()
+        empty.start()
     until(lambda: log.figures().written == 60)
-    assert set(ids(entries)) <= set(logged(database.url))
+    assert set(ids(entries)) <= set(logged(empty.url))
     assert log.figures().database_up
     assert log.figures().spill_bytes == sum(log.figures().lost.values()) == 0
     log.stop(10)

@@ -15,17 +15,6 @@ from fulldeck.monitoring.store import AwayError, Store
 from fulldeck.monitoring.tables import METADATA, PREDICTIONS
 
 
-@pytest.fixture
-def empty(database):
-    """The PostgreSQL server, without what other tests have left in it."""
-    engine = sa.create_engine(database.url.replace("postgresql:", "postgresql+psycopg:"))
-    with engine.begin() as connection:
-        connection.execute(sa.text("DROP SCHEMA public CASCADE"))
-        connection.execute(sa.text("CREATE SCHEMA public"))
-    engine.dispose()
-    return database
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request, tmp_path):
     if request.param == "sqlite":
