@@ -158,8 +158,11 @@ def test_files_with_different_faults_are_each_named_with_their_own_status(client
 
 
 def test_too_many_files(client):
-    body = problem(client.post("/classify/", files=[("files", ("a.png", RED))] * 5), 413, "too-many-files")
+    files = [("files", (f"{number}.png", RED)) for number in range(1, 7)]
+    assert client.post("/classify/", files=files[:4]).status_code == 200
+    body = problem(client.post("/classify/", files=files), 413, "too-many-files")
     assert "4 files" in body["detail"]
+    assert "5.png is one more" in body["detail"]
 
 
 def test_a_body_that_states_too_large_a_length_is_not_read(client):
@@ -185,6 +188,13 @@ def test_a_body_that_states_no_or_a_false_length_is_stopped_at_the_limit(client,
     problem(response, 413, "body-too-large")
 
 
+def test_an_image_as_the_body_that_is_too_large_is_named_where_it_has_a_name(client):
+    headers = {"Content-Type": "image/png", "Content-Disposition": 'inline; filename="large.png"'}
+    refused = client.post("/classify/", headers=headers, content=bytes(200_001))
+    assert "large.png" in problem(refused, 413, "body-too-large")["detail"]
+    assert client.post("/classify/", headers=headers, content=bytes(200_000)).status_code == 415
+
+
 def test_no_file_at_all(client):
     problem(client.post("/classify/", files={"other": (None, "text")}), 422, "no-files")
     headers, body = multipart(("files", "", b""))  # what a browser sends for a file input that was left empty
@@ -196,6 +206,18 @@ def test_a_file_in_an_unknown_field_is_not_passed_over(client):
     body = problem(client.post("/classify/", files=files), 422, "unknown-field")
     assert "b.png" in body["detail"]
     assert "'upload'" in body["detail"]
+    assert [(e["file"], e["index"], e["status"], e["code"]) for e in body["errors"]] == [
+        ("b.png", 1, 422, "unknown-field")
+    ]
+
+
+def test_every_file_in_an_unknown_field_is_named_and_no_more_of_the_field_than_can_be_shown(client):
+    field = "up\u202eload" + "x" * 3000
+    files = [(field, ("a.png", RED)), ("files", ("b.png", RED)), ("other", ("c.png", RED))]
+    body = problem(client.post("/classify/", files=files), 422, "unknown-field")
+    assert [(e["file"], e["index"]) for e in body["errors"]] == [("a.png", 0), ("c.png", 2)]
+    assert len(body["detail"]) < 600
+    assert "\u202e" not in body["detail"]
 
 
 def test_text_fields_are_allowed(client):

@@ -126,6 +126,18 @@ def test_a_body_too_large_is_answered_though_the_client_still_sends(url):
         assert connection.recv(65536).startswith(b"HTTP/1.1 413")
 
 
+def test_a_body_without_a_length_is_refused_with_the_name_of_the_file_in_which_it_grew_too_large(url):
+    whole = PART.replace(b'"a"', b'"small.png"') + jpeg() + b"\r\n" + PART.replace(b'"a"', b'"large.png"')
+    with connect(url) as connection:
+        connection.sendall(f"{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode())
+        with suppress(OSError):
+            for chunk in (whole, *[bytes(50_000)] * 20):
+                connection.sendall(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+        body = json.loads(answer(connection).partition(b"\r\n\r\n")[2])
+    assert (body["status"], body["code"]) == (413, "body-too-large")
+    assert "large.png" in body["detail"]
+
+
 def test_httpx_reads_why_its_large_body_was_refused(url):
     for content in (bytes(5_000_000), iter([bytes(100_000)] * 50)):
         response = httpx.post(f"{url}/classify/", content=content, headers={"Content-Type": "image/png"}, timeout=20)

@@ -5,7 +5,7 @@ and an image must be whole to be decoded.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import TracebackType
@@ -16,7 +16,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from fulldeck.serving.metrics import Metrics
-from fulldeck.serving.problems import Problem
+from fulldeck.serving.problems import BadFile, Problem, bad_files
 from fulldeck.serving.settings import Settings
 
 FIELDS = ("files", "file", "image")
@@ -117,6 +117,10 @@ class _Form:
     def write(self, chunk: bytes) -> None:
         self._parser.write(chunk)
 
+    def reading(self) -> str:
+        """What the part that is being read is called; "" before the first."""
+        return _name(self.parts[-1], len(self.parts) - 1) if self.parts else ""
+
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._header_name += data[start:end]
 
@@ -138,7 +142,8 @@ class _Form:
             raise Problem(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 "too-many-files",
-                f"a request may bring at most {self._max_files} files: send the others in another one",
+                f"a request may bring at most {self._max_files} files, and {self.reading()} is one more: "
+                "send the others in another one",
             )
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
@@ -156,21 +161,35 @@ def _text(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
+def _shown(text: str) -> str:
+    """What of a text can go into logs and answers: no control characters, and at most 200 characters."""
+    return "".join(c for c in text if c.isprintable())[:200]
+
+
 def _display_name(filename: str | None) -> str:
-    """A name that can go into logs and answers: no folders, no control characters, at most 200 characters."""
-    base = (filename or "").replace("\\", "/").rpartition("/")[2]
-    return "".join(c for c in base if c.isprintable())[:200]
+    """A file's name without its folders, as it can be shown."""
+    return _shown((filename or "").replace("\\", "/").rpartition("/")[2])
 
 
-async def bounded_body(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
+def _name(part: _Part, index: int) -> str:
+    """A file's name as it can be shown, or its place where it has none."""
+    return _display_name(part.filename) or f"{_shown(part.field)}[{index}]"
+
+
+async def bounded_body(request: Request, max_bytes: int, reading: Callable[[], str]) -> AsyncIterator[bytes]:
     """The body's chunks, as they come.
+
+    Args:
+        request: the request, of which nothing has been read.
+        max_bytes: so many may come.
+        reading: what the file is called that is being read, as far as that is known.
 
     Raises:
         Problem: 413 as soon as the body is larger than ``max_bytes``, whether it says so beforehand or not.
     """
     stated = request.headers.get("content-length", "")
     if stated.isdecimal() and int(stated) > max_bytes:
-        raise _too_large(max_bytes)
+        raise _too_large(max_bytes, reading())
     received = 0
     more = True
     while more:
@@ -181,13 +200,14 @@ async def bounded_body(request: Request, max_bytes: int) -> AsyncIterator[bytes]
         more = message.get("more_body", False)
         received += len(chunk)
         if received > max_bytes:
-            raise _too_large(max_bytes)
+            raise _too_large(max_bytes, reading())
         if chunk:
             yield chunk
 
 
-def _too_large(max_bytes: int) -> Problem:
-    detail = f"the body is larger than {max_bytes:,} bytes: send fewer or smaller images"
+def _too_large(max_bytes: int, file: str) -> Problem:
+    where = f", with {file} in it" if file else ""
+    detail = f"the body is larger than {max_bytes:,} bytes{where}: send fewer or smaller images"
     return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", detail)
 
 
@@ -223,18 +243,19 @@ async def read_uploads(request: Request, settings: Settings, share: Share) -> li
 
 
 async def _read_image(request: Request, settings: Settings, share: Share) -> Upload:
+    _, options = parse_options_header(request.headers.get("content-disposition"))
+    name = _display_name(_text(options.get(b"filename", b"")))
     data = bytearray()
-    async for chunk in bounded_body(request, settings.max_body_bytes):
+    async for chunk in bounded_body(request, settings.max_body_bytes, lambda: name):
         share.take(len(chunk))
         data += chunk
-    _, options = parse_options_header(request.headers.get("content-disposition"))
-    return Upload(_display_name(_text(options.get(b"filename", b""))) or "image", bytes(data))
+    return Upload(name or "image", bytes(data))
 
 
 async def _read_form(request: Request, boundary: bytes, settings: Settings, share: Share) -> list[Upload]:
     try:
         form = _Form(boundary, settings.max_files)
-        async for chunk in bounded_body(request, settings.max_body_bytes):
+        async for chunk in bounded_body(request, settings.max_body_bytes, form.reading):
             share.take(len(chunk))
             form.write(chunk)
     except FormParserError:
@@ -248,11 +269,20 @@ async def _read_form(request: Request, boundary: bytes, settings: Settings, shar
 def _images(parts: list[_Part]) -> list[Upload]:
     """The parts that carry images. A form's file input that was left empty is no part at all."""
     sent = [part for part in parts if part.filename or (part.field in FIELDS and part.data)]
-    named = [(_display_name(part.filename) or f"{part.field}[{index}]", part) for index, part in enumerate(sent)]
-    for name, part in named:
-        if part.field not in FIELDS:
-            detail = f"{name} came in the field {part.field!r}: send images in the field 'files'"
-            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "unknown-field", detail)
+    named = [(_name(part, index), part) for index, part in enumerate(sent)]
+    elsewhere = [
+        BadFile(
+            file=name,
+            index=index,
+            status=HTTPStatus.UNPROCESSABLE_ENTITY,
+            code="unknown-field",
+            detail=f"{name} came in the field {_shown(part.field)!r}: send images in the field 'files'",
+        )
+        for index, (name, part) in enumerate(named)
+        if part.field not in FIELDS
+    ]
+    if elsewhere:
+        raise bad_files(elsewhere)
     if not sent:
         detail = "no image came: send one or several in the field 'files'"
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "no-files", detail)
