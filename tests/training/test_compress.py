@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from click.testing import CliRunner
 
 from fulldeck.cli import main
@@ -17,6 +18,7 @@ from fulldeck.inference.seal import check_seal
 from fulldeck.training import compress as compressing
 from fulldeck.training.compress import compress
 from fulldeck.training.export import export
+from fulldeck.training.teacher import load_teacher
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
 
@@ -133,6 +135,16 @@ def test_the_command(model, data, tmp_path, monkeypatch):
     assert done.exit_code == 0, done.output
     assert "same label 24" in done.output
     assert Classifier(tmp_path / "colours-half.onnx").info.labels == ("blue", "green", "red")
+
+
+def test_a_teacher_must_compute_in_float(made):
+    batches = [torch.rand(2, 3, 32, 32)]
+    for precision in ("half", "float"):
+        assert load_teacher(Path(made[precision].model), ("blue", "green", "red"), batches).size == 32
+    with pytest.raises(
+        ConfigError, match=r"teacher=.*int8\.onnx computes in 8 bits; take .*: " + made["int8"].source_version
+    ):
+        load_teacher(Path(made["int8"].model), ("blue", "green", "red"), batches)
 
 
 # What is refused

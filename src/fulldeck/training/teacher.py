@@ -46,11 +46,15 @@ def load_teacher(file: Path, labels: tuple[str, ...], images: Iterable[Tensor]) 
 
     Raises:
         ModelError: the file cannot be used.
-        ConfigError: it knows other labels, or its weights are compressed.
+        ConfigError: it knows other labels, or computes in 8 bits.
     """
     info = Classifier(file, threads=1).info
     if info.labels != labels:
         msg = f"teacher={file} knows other labels than the data; take another teacher"
+        raise ConfigError(msg)
+    compression = info.config.get("compression", {})
+    if compression.get("precision") == "int8":
+        msg = f"teacher={file} computes in 8 bits; take the model that it was made from: {compression['of']}"
         raise ConfigError(msg)
     share = float(info.config.get("model", {}).get("prune", 0.0))
     module = CardModule(info.name, labels, pretrained=False, prune=share)
