@@ -1,6 +1,8 @@
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -84,6 +86,32 @@ def test_a_key_that_asks_too_much_waits_and_the_others_do_not(client, keys):
     assert refused.json()["code"] == "rate-limit"
     assert 150 <= int(refused.headers["retry-after"]) <= 200  # two tokens at 0.01 a second
     assert ask(client, **bearer(yours)).status_code == 200
+
+
+def test_what_cannot_be_used_counts_as_one_image_at_least(client, keys):
+    key = bearer(add(keys, "me"))
+    for sent in ("multipart/form-data; boundary=b", "text/plain", "image/png") * 2:
+        last = client.post("/classify/", content=b"no", headers=key | {"Content-Type": sent})
+    assert last.status_code == 429
+
+
+def test_requests_that_are_on_their_way_at_once_count_from_their_beginning(client, keys):
+    headers = bearer(add(keys, "me")) | {"Content-Type": "image/png"}
+
+    async def scenario() -> list[int]:
+        asked = asyncio.Event()
+
+        async def body() -> AsyncIterator[bytes]:
+            await asked.wait()
+            yield IMAGE
+
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(client.app), base_url="http://x") as other:
+            asking = [asyncio.create_task(other.post("/classify/", content=body(), headers=headers)) for _ in range(7)]
+            await asyncio.wait(asking, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+            asked.set()
+            return sorted(answer.status_code for answer in await asyncio.gather(*asking))
+
+    assert client.portal.call(scenario) == [200] * 5 + [429] * 2
 
 
 def test_keys_that_cannot_be_read_open_nothing_and_the_log_says_why(client, keys, caplog):

@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 class Rates:
     """A bucket of tokens a key: an image takes one, and they come back at a steady rate.
 
-    A request is let in while there is one token; what more its images cost is taken all the same, and the bucket has to
-    fill again above zero. So a request need not be read before it is known whether it may be.
+    A request is let in while there is one token, which it takes; what more its images cost is taken all the same, and
+    the bucket has to fill again above zero. So a request need not be read before it is known whether it may be.
 
     Args:
         per_second: tokens that come back a second; 0 for no limit at all.

@@ -52,6 +52,8 @@ class Asking:
         # Before the body is read, as there would be no use in sending it, and before anything else that takes time.
         self.engine.ready()
         self.engine.queue.check()
+        if self.key is not None:  # now, or many at once would all find the same tokens, and what is no image none taken
+            self._rates.take(self.key, 1)
         with self._metrics.in_flight.track_inprogress(), self._metrics.stage("total"):
             try:
                 async with asyncio.timeout(self._settings.request_seconds):
@@ -59,8 +61,8 @@ class Asking:
                         with self._metrics.stage("read"):
                             uploads = await read_uploads(self._request, self._settings, share)
                         self._metrics.received(len(upload.data) for upload in uploads)
-                        if self.key is not None:
-                            self._rates.take(self.key, len(uploads))
+                        if self.key is not None and len(uploads) > 1:
+                            self._rates.take(self.key, len(uploads) - 1)
                         return uploads, await ask(uploads, self._request.receive)
             except TimeoutError:
                 self._metrics.shed("request-timeout")
