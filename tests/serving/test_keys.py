@@ -1,4 +1,6 @@
 import stat
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -57,7 +59,22 @@ def test_a_key_is_revoked_by_its_id_too_and_once(file):
     assert [key.revoked is None for key in read(file)] == [False, True]
 
 
-@pytest.mark.parametrize("name", ["", "a\nb", "x" * 101])
+def test_a_key_for_which_the_disk_has_no_room_leaves_the_file_as_it_was(file):
+    key = add(file, "me")
+    before = file.read_bytes()
+    code = (
+        "import resource; from pathlib import Path; from fulldeck.serving.keys import add; "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) + 20}, {len(before) + 20})); "
+        f"add(Path({str(file)!r}), 'you')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
+    assert "ConfigError" in done.stderr
+    assert "cannot be written" in done.stderr
+    assert file.read_bytes() == before
+    assert KeyRing(file).find(key)
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\nb", "x" * 101])
 def test_names_that_cannot_be(file, name):
     with pytest.raises(ConfigError, match="name"):
         add(file, name)

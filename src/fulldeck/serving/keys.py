@@ -4,6 +4,7 @@ A key is ``fd_<id>_<secret>``. Its id may be shown and logged; the file holds a 
 secret is 256 random bits, which nobody guesses however fast the hash: so it is SHA-256, not one made for passwords.
 """
 
+import errno
 import hashlib
 import hmac
 import json
@@ -46,7 +47,7 @@ def add(file: Path, name: str, admin: bool = False) -> str:
     Raises:
         ConfigError: the name is empty or taken, or the file cannot be read or written.
     """
-    if not name or not name.isprintable() or len(name) > 100:
+    if not name.strip() or not name.isprintable() or len(name) > 100:
         raise ConfigError(
             f"{name!r} cannot be a key's name: write 1 to 100 letters, digits or other visible characters"
         )
@@ -156,8 +157,12 @@ def _append(file: Path, entry: dict[str, str | bool]) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        line = (json.dumps(entry, ensure_ascii=False) + "\n").encode()
         try:
-            os.write(descriptor, (json.dumps(entry, ensure_ascii=False) + "\n").encode())
+            written = os.write(descriptor, line)
+            if written < len(line):  # and half a line would make the whole file unreadable
+                os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(descriptor)
     except OSError as error:
