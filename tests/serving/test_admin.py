@@ -78,8 +78,11 @@ def test_a_file_that_cannot_be_used_is_refused_and_the_old_model_serves_on(serve
 def test_without_keys_it_is_asked_from_this_machine_alone(serve):
     assert serve(ELSEWHERE).post("/admin/reload").status_code == 403
     assert serve(("a-name", 1)).post("/admin/reload").status_code == 403
+    assert serve(("::ffff:192.0.2.7", 1)).post("/admin/reload").status_code == 403
+    for here in ("127.0.0.2", "::1", "::ffff:127.0.0.1"):  # the last one where a socket takes both kinds of addresses
+        assert serve((here, 1)).post("/admin/reload").status_code == 200
     client = serve()
-    for passed_on in ("Origin", "X-Forwarded-For", "Forwarded", "Via"):
+    for passed_on in ("Origin", "X-Forwarded-For", "X-Real-IP", "Forwarded", "Via"):
         response = client.post("/admin/reload", headers={passed_on: "127.0.0.1"})
         assert (response.status_code, response.json()["code"]) == (403, "no-administrator")
     assert client.post("/admin/reload").status_code == 200

@@ -96,7 +96,7 @@ def administrator(request: Request) -> None:
         if not request.state.key_is_admin:
             raise Problem(HTTPStatus.FORBIDDEN, "no-administrator", _NO_ADMIN)
         return
-    passed_on = any(name in request.headers for name in ("origin", "forwarded", "x-forwarded-for", "via"))
+    passed_on = any(name in request.headers for name in _PASSED_ON)
     if passed_on or request.client is None or not _is_loopback(request.client.host):
         detail = "this can be asked from the machine alone that the service runs on, or of a service with keys"
         raise Problem(HTTPStatus.FORBIDDEN, "no-administrator", detail)
@@ -104,10 +104,14 @@ def administrator(request: Request) -> None:
 
 def _is_loopback(host: str) -> bool:
     try:
-        return ip_address(host).is_loopback
+        address = ip_address(host)
+        return (getattr(address, "ipv4_mapped", None) or address).is_loopback
     except ValueError:  # a name, which says nothing
         return False
 
+
+_PASSED_ON = ("origin", "forwarded", "x-forwarded-for", "x-real-ip", "via")
+"""What a browser or a proxy adds."""
 
 _NO_ADMIN = "this needs an administrator's key: make one with `fulldeck keys add NAME --admin`"
 _NO_KEY = "this service asks for a key: send it as `Authorization: Bearer KEY`"
