@@ -1,6 +1,7 @@
 """The worker processes: they answer as threads do, and what befalls them befalls no request."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -153,6 +154,61 @@ def test_a_model_that_takes_over_has_processes_of_its_own(tiny_model):
             assert (await figures(client))["fulldeck_worker_restarts_total"] == 0
 
     asyncio.run(scenario())
+
+
+def test_what_a_worker_that_is_to_leave_is_killed_under_is_done_by_another(tiny_model):
+    async def scenario() -> None:
+        huge = encoded((10, 10, 250), size=(7500, 7500))
+        async with service(tiny_model, workers=1) as client:
+            [former] = processes(client)
+            asking = [asyncio.ensure_future(client.post("/classify/", content=huge, headers=PNG)) for _ in range(2)]
+            await asyncio.sleep(0.1)
+            await client.app.state.engine.reload()
+            assert not any(each.done() for each in asking)
+            os.kill(former, signal.SIGKILL)
+            assert [each.status_code for each in await asyncio.gather(*asking)] == [200, 200]
+
+    asyncio.run(scenario())
+
+
+def test_what_waits_for_a_new_worker_is_done_though_another_model_takes_over(tiny_model):
+    async def scenario() -> None:
+        async with service(tiny_model, workers=1) as client:
+            [former] = processes(client)
+            asking = asyncio.ensure_future(client.post("/classify/", content=LARGE, headers=PNG))
+            await asyncio.sleep(0.03)
+            os.kill(former, signal.SIGKILL)
+            while processes(client):
+                await asyncio.sleep(0.001)
+            await client.app.state.engine.reload()
+            assert (await asking).status_code == 200
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_hangs_does_not_hold_up_the_end(tiny_model, monkeypatch):
+    monkeypatch.setattr("fulldeck.serving.crew.END_SECONDS", 0.2)
+
+    async def scenario() -> int:
+        async with service(tiny_model, workers=1, request_seconds=0.3) as client:
+            [pid] = processes(client)
+            os.kill(pid, signal.SIGSTOP)
+            assert (await client.post("/classify/", content=SMALL, headers=PNG)).status_code == 504
+            return pid
+
+    assert not psutil.pid_exists(asyncio.run(asyncio.wait_for(scenario(), 60)))
+
+
+def test_what_is_logged_of_a_worker_is_not_said_to_be_of_the_request_that_reloaded_the_model(tiny_model):
+    with serving("--model", str(tiny_model), "--log-format", "json") as (process, url):
+        assert httpx.post(f"{url}/admin/reload", headers={"X-Request-ID": "reloading"}, timeout=20).status_code == 200
+        while "fulldeck_workers 0.0" in httpx.get(f"{url}/metrics").text:
+            pass
+        for each in psutil.Process(worker(process)).children():
+            each.kill()
+        line = json.loads(process.stderr.readline())
+        assert line["message"] == "a worker process has ended, and is started again"
+        assert "request_id" not in line
 
 
 def test_where_no_process_can_work_threads_do(tiny_model, monkeypatch, caplog, capfd):

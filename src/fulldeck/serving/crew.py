@@ -16,6 +16,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextvars import Context
 from http import HTTPStatus
 from itertools import count
 from time import perf_counter
@@ -104,10 +105,13 @@ class Crew:
         self._threads = threads
         self._metrics = metrics
         self._workers: list[_Worker] = []
+        self._leaving: list[_Worker] = []  # those who were let go, and get nothing more
         self._parked: list[Job] = []  # what must not be done in this process
         self._failures = 0
         self._closing = False
-        self._hiring = {asyncio.create_task(self._hire()) for _ in range(size)}
+        self._hiring: set[asyncio.Task[None]] = set()
+        for _ in range(size):
+            self._advertise()
 
     def processes(self) -> list[int]:
         """Their ids."""
@@ -120,20 +124,30 @@ class Crew:
         return job
 
     def close(self) -> None:
-        """Let the processes go when they have done what they were given; there will be no further task."""
+        """Take on nobody any more; there will be no further task, and :meth:`closed` is to be waited for."""
         self._closing = True
-        for task in self._hiring:
-            task.cancel()
-        for worker in self._workers:
-            worker.leave()
+        if not self._parked:
+            for task in self._hiring:
+                task.cancel()
+            self._hiring.clear()
 
     async def closed(self) -> None:
-        """Wait until they are gone."""
-        workers = list(self._workers)
-        while any(worker.jobs for worker in workers):
+        """Let the processes go when they have done what somebody waits for, and wait until they are gone."""
+        while self._hiring or any(worker.wanted() for worker in self._workers):
+            self._let_go([worker for worker in self._workers if not worker.jobs])
             await asyncio.sleep(0.05)
+        self._let_go(list(self._workers))
+        await asyncio.gather(*(asyncio.to_thread(worker.end) for worker in self._leaving))
+
+    def _let_go(self, workers: list["_Worker"]) -> None:
         for worker in workers:
-            await asyncio.to_thread(worker.end)
+            self._workers.remove(worker)
+            self._leaving.append(worker)
+            worker.leave()
+
+    def _advertise(self) -> None:
+        # In no request's course, though one may have brought it about: what is logged of a worker is not that one's.
+        self._hiring.add(asyncio.create_task(self._hire(), context=Context()))
 
     def _place(self, job: Job) -> None:
         if self._workers:
@@ -161,7 +175,7 @@ class Crew:
 
     async def _hire(self) -> None:
         """Start a worker, and again while it ends before it is ready."""
-        while not self._closing and self._failures < MOST_FAILURES:
+        while self._failures < MOST_FAILURES and (self._parked or not self._closing):
             worker = _Worker(self._ended)
             try:
                 await worker.start(self.recognizer)
@@ -187,15 +201,19 @@ class Crew:
 
     def _ended(self, worker: "_Worker") -> None:
         """A worker that was ready has gone."""
+        jobs = list(worker.jobs)
+        worker.jobs.clear()
+        if worker in self._leaving:
+            for job in jobs:  # nobody waits for these
+                job.finish(_lost())
+            return
         self._workers.remove(worker)
-        if not self._closing:
+        if not self._closing or (jobs and not self._workers):
             logger.warning("a worker process has ended, and is started again")
             self._metrics.worker_restarts.inc()
             self._failures = 0 if worker.busy else self._failures + 1
-            self._hiring.add(asyncio.create_task(self._hire()))
-            asyncio.get_running_loop().run_in_executor(None, worker.end)
-        jobs = list(worker.jobs)
-        worker.jobs.clear()
+            self._advertise()
+        asyncio.get_running_loop().run_in_executor(None, worker.end)
         for at, job in enumerate(jobs):
             job.board = None
             job.ended += not at  # what it was busy with; the others had only been sent to it
@@ -299,8 +317,13 @@ class _Worker(asyncio.Protocol):
         self._gone = True
         if not self._ready.done():
             self._ready.set_exception(EOFError())
+            self._ready.exception()  # it may have been let go before anybody waited for it
         elif self._taken_on:
             self._ended(self)
+
+    def wanted(self) -> bool:
+        """Whether somebody waits for anything that it was given."""
+        return any(not job.abandoned for job in self.jobs)
 
     def leave(self) -> None:
         """Let it go when it has done what it was given."""
