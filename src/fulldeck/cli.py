@@ -556,7 +556,7 @@ def compress(*, model: Path, out: Path | None, precision: Any, folder: Path, opt
 @click.option("--out", type=PATH, required=True, help="The model file to write.")
 @click.option(
     "--bar",
-    type=click.FloatRange(min=0),
+    type=click.FloatRange(0, 1),
     default=None,
     help="From this probability on FIRST's answer stands [default: chosen on the held-out pictures].",
 )

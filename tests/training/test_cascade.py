@@ -333,6 +333,9 @@ def test_the_command(first, then, data, tmp_path, monkeypatch):
     assert done.exit_code == 1
     assert "name pictures with --held-out" in done.output
     assert "Traceback" not in done.output
+    done = CliRunner().invoke(main, ["cascade", str(first), str(then), "--out", "more.onnx", "--bar", "97"])
+    assert done.exit_code == 2
+    assert "'--bar': 97.0 is not in the range 0<=x<=1" in done.output
 
 
 def test_models_that_do_not_go_together(first, then, report, usual, tmp_path):

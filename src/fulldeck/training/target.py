@@ -21,7 +21,8 @@ def writing(target: Path) -> Iterator[Path]:
     except OSError as error:
         with suppress(OSError):
             part.unlink()
-        raise ConfigError(f"{target} cannot be written ({error.strerror}): name another file with --out") from error
+        reason = f"{target.parent} is no folder" if isinstance(error, FileExistsError) else error.strerror
+        raise ConfigError(f"{target} cannot be written ({reason}): name another file with --out") from error
 
 
 def check_target(target: Path, *models: Path) -> None:
