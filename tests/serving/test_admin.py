@@ -59,17 +59,22 @@ def test_the_file_that_is_there_now_takes_over(serve, model, newer):
     assert 'version="0.0.1"' not in figures
 
 
-@pytest.mark.parametrize("damage", ["cut off", "no model", "gone"])
+@pytest.mark.parametrize("damage", ["cut off", "no model", "gone", "a folder", "no locator"])
 def test_a_file_that_cannot_be_used_is_refused_and_the_old_model_serves_on(serve, model, damage):
     client = serve()
-    if damage == "gone":
+    if damage in {"gone", "a folder"}:
         model.unlink()
+        if damage == "a folder":
+            model.mkdir()
+    elif damage == "no locator":
+        model.with_name("locator.onnx").mkdir()
     else:
         model.write_bytes(model.read_bytes()[:-100] if damage == "cut off" else b"no model")
     response = client.post("/admin/reload")
     assert response.status_code == 409
     assert response.json()["code"] == "model-refused"
-    assert "served.onnx" in response.json()["detail"]
+    assert ("locator.onnx" if damage == "no locator" else "served.onnx") in response.json()["detail"]
+    assert response.json()["detail"].endswith("; the old model serves on")
     assert version(client) == "0.0.1"
     assert client.post("/classify/", files={"files": ("a.png", encoded((1, 2, 3)))}).status_code == 200
     assert 'fulldeck_model_loads_total{outcome="refused"} 1.0' in client.get("/metrics").text
@@ -98,9 +103,12 @@ def test_with_keys_it_asks_for_an_administrators(serve, tmp_path):
         assert client.post("/admin/reload", headers={"X-API-Key": operator}).status_code == 200
 
 
-def test_ready_says_so_when_the_service_is_about_to_end(serve):
+@pytest.mark.parametrize("reloads", [False, True])
+def test_ready_says_so_when_the_service_is_about_to_end(serve, reloads):
     client = serve()
     client.app.state.engine.drain()
+    if reloads:  # a load that was under way takes nothing back
+        assert client.post("/admin/reload").status_code == 200
     response = client.get("/ready")
     assert (response.status_code, response.json()["code"]) == (503, "draining")
     assert "fulldeck_ready 0.0" in client.get("/metrics").text

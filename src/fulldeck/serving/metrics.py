@@ -158,7 +158,9 @@ class Metrics:
         self.queued = Gauge("fulldeck_queued", "Requests that wait for a worker.", registry=self.registry)
         self.pending_bytes = Gauge("fulldeck_pending_bytes", "Bytes of bodies in memory.", registry=self.registry)
         self.in_flight = Gauge("fulldeck_in_flight", "Requests with images in work.", registry=self.registry)
-        self._ready = Gauge("fulldeck_ready", "1 when the model can answer.", registry=self.registry)
+        about_ready = "1 when the model can answer, and the service is not about to end."
+        self._ready = Gauge("fulldeck_ready", about_ready, registry=self.registry)
+        self._draining = False
         self._loads = Counter(
             "fulldeck_model_loads", "Models loaded, or refused.", ("outcome",), registry=self.registry
         )
@@ -214,12 +216,13 @@ class Metrics:
         self._loads.labels(outcome).inc()
 
     def draining(self) -> None:
-        """Tell that nothing new is to come."""
+        """Tell that nothing new is to come, and that no model which is still being loaded changes that."""
+        self._draining = True
         self._ready.set(0)
 
     def serving(self, info: ModelInfo) -> None:
         """Tell which model serves, from now on."""
         self._model.info({"name": info.name, "version": info.version, "data_hash": info.data_hash})
-        self._ready.set(1)
+        self._ready.set(not self._draining)
         for label in info.labels:  # so that a rate is there from the first prediction on
             self._predictions.labels(label)
