@@ -15,7 +15,7 @@ import pytest
 
 from fulldeck import Recognizer
 from fulldeck.serving.keys import add, read, revoke
-from real_server import FULLDECK, HEAD, PART, answer, connect, serving
+from real_server import FULLDECK, HEAD, PART, answer, connect, kill, serving
 from sent_images import encoded, jpeg
 
 
@@ -96,6 +96,40 @@ def test_sigterm_lets_a_request_end_whose_body_is_still_coming(tiny_model):
         assert received.startswith(b"HTTP/1.1 200")
         assert json.loads(received.partition(b"\r\n\r\n")[2])["predictions"][0]["file"] == "a"
         assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("more", [b"", b"--b--\r\n"], ids=["still coming", "whole"])
+def test_who_is_not_answered_when_the_time_to_end_is_over_is_told(tiny_model, more):
+    start = PART + encoded((1, 2, 3), size=(7000, 7000)) + b"\r\n"  # takes a second to decode
+    settings = {"FULLDECK_DRAIN_SECONDS": "0", "FULLDECK_PROCESSES": "0"}
+    with serving("--model", str(tiny_model), **settings) as (process, url), connect(url) as connection:
+        connection.sendall(f"{HEAD}Content-Length: {len(start) + 7}\r\n\r\n".encode() + start + more)
+        while "fulldeck_in_flight 1.0" not in httpx.get(f"{url}/metrics", timeout=20).text:
+            pass
+        process.send_signal(signal.SIGTERM)
+        head, _, problem = answer(connection).partition(b"\r\n\r\n")
+        assert process.wait(30) == 0
+        assert "Traceback" not in process.stderr.read()
+    assert head.startswith(b"HTTP/1.1 503")
+    assert b"retry-after: 1" in head.lower()
+    assert b"x-content-type-options: nosniff" in head
+    assert json.loads(problem)["code"] == "draining"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
+def test_its_processes_start_though_there_is_no_room_for_what_it_says(tiny_model):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with Path("/dev/full").open("w") as full:
+        command = [FULLDECK, "serve", "--port", str(port), "--model", str(tiny_model)]
+        process = subprocess.Popen(command, stdout=full, stderr=subprocess.DEVNULL)
+    try:
+        transport = httpx.HTTPTransport(retries=10)
+        with httpx.Client(transport=transport, base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+            while "fulldeck_workers 0.0" in client.get("/metrics").text:
+                assert process.poll() is None
+    finally:
+        kill(process)
 
 
 def refused(*arguments: str, **environment: str) -> str:

@@ -4,6 +4,7 @@ And a fitting end: a connection whose request was refused before its body was re
 come is known and bounded, or it would be taken for the next request, or come for ever.
 """
 
+import asyncio
 import logging
 import random
 import re
@@ -65,6 +66,7 @@ class _Exchange:
 
     Attributes:
         id: the request's id.
+        scope: the request's scope.
         status: the answer's status, from the moment at which it goes out; 0 before.
     """
 
@@ -75,7 +77,7 @@ class _Exchange:
         self.id = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
         self.status = 0
         self._start = perf_counter()
-        self._scope = scope
+        self.scope = scope
         self._receive = receive
         self._send = send
         self._close = _endless(headers, max_body_bytes)
@@ -92,7 +94,7 @@ class _Exchange:
         """Pass the answer on, with the headers that every answer has."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            docs = self._scope["path"].startswith("/docs")
+            docs = self.scope["path"].startswith("/docs")
             headers = [*message["headers"], (b"x-request-id", self.id.encode()), *(_DOCS if docs else USUAL_HEADERS)]
             if self._close:
                 headers.append((b"connection", b"close"))
@@ -104,14 +106,27 @@ class _Exchange:
         if not logger.isEnabledFor(logging.INFO):
             return
         fields = {
-            "method": self._scope["method"],
-            "path": self._scope["path"].encode("unicode_escape").decode(),  # not the query, which may hold a secret
+            "method": self.scope["method"],
+            "path": self.scope["path"].encode("unicode_escape").decode(),  # not the query, which may hold a secret
             "status": self.status,
             "ms": round((perf_counter() - self._start) * 1000, 1),
-            "key": self._scope["state"].get("key_id"),
+            "key": self.scope["state"].get("key_id"),
         }
         line = " ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
         logger.info("%s id=%s", line, self.id, extra={"fields": fields})
+
+
+_FAULT = Problem(
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    "internal-error",
+    "the service failed at this request; its log has the cause under this request id",
+)
+_DRAINING = Problem(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "draining",
+    "the service ended before it could answer: ask another one",
+    headers={"Retry-After": "1"},
+)
 
 
 class RequestContext:
@@ -141,15 +156,20 @@ class RequestContext:
             await self.app(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
             exchange.status = CLIENT_CLOSED
+        except asyncio.CancelledError:  # by the server, which ends: there is nobody else to tell the client
+            if exchange.status:
+                raise
+            await self._refuse(exchange, _DRAINING)
         except Exception:
             logger.exception("request failed id=%s", exchange.id)
             if exchange.status:  # half an answer is out already: only the server can end it
                 raise
-            detail = "the service failed at this request; its log has the cause under this request id"
-            self.metrics.problem("internal-error")
-            problem = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", detail)
-            await render(exchange.id, problem)(scope, exchange.receive, exchange.send)
+            await self._refuse(exchange, _FAULT)
         finally:
             self.metrics.answered(*_series(scope, self.routes), exchange.status)
             exchange.log()
             REQUEST_ID.reset(token)
+
+    async def _refuse(self, exchange: _Exchange, problem: Problem) -> None:
+        self.metrics.problem(problem.code)
+        await render(exchange.id, problem)(exchange.scope, exchange.receive, exchange.send)
