@@ -1,6 +1,7 @@
 """Runs the app in this process: starts, says where it listens, reloads and drains at a signal."""
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import signal
@@ -132,7 +133,8 @@ async def _serve(server: uvicorn.Server, listener: socket.socket, engine: Engine
     reloads: set[asyncio.Task[None]] = set()
 
     def reload() -> None:
-        reloads.add(asyncio.create_task(_reload(engine)))
+        reloads.add(task := asyncio.create_task(_reload(engine)))
+        task.add_done_callback(reloads.discard)
 
     if hasattr(signal, "SIGHUP"):
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
@@ -162,7 +164,8 @@ async def _announce(server: uvicorn.Server, listener: socket.socket, engine: Eng
     info = engine.recognizer.info
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    click.echo(
-        f"fulldeck serves {info.name} (version {info.version}) at http://{shown}:{port} (try /docs; Ctrl+C ends it)"
-    )
+    with contextlib.suppress(OSError):  # nobody reads it, or there is no room for it
+        click.echo(
+            f"fulldeck serves {info.name} (version {info.version}) at http://{shown}:{port} (try /docs; Ctrl+C ends it)"
+        )
     engine.hire()
