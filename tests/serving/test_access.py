@@ -122,6 +122,17 @@ def test_keys_that_cannot_be_read_open_nothing_and_the_log_says_why(client, keys
     assert response.json()["code"] == "no-keys"
     assert str(keys) in caplog.text
     assert str(keys) not in response.text
+    described = client.get("/openapi.json").json()["paths"]
+    asking = [
+        (path, method) for path, methods in described.items() for method in methods if "security" in methods[method]
+    ]
+    assert len(asking) == 4
+    for path, method in asking:
+        refused = client.request(method, path, headers=bearer(key))
+        assert refused.status_code == 503
+        example = described[path][method]["responses"]["503"]["content"]["application/problem+json"]["example"]
+        if path in {"/metrics", "/admin/reload"}:  # the others have more to say with it
+            assert (example["code"], example["detail"]) == (refused.json()["code"], refused.json()["detail"])
 
 
 def test_the_access_line_names_the_key_by_its_id_alone(client, keys, caplog):

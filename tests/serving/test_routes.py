@@ -33,7 +33,11 @@ def test_health_and_ready_before_and_after_the_model_is_loaded(tiny_model):
     app = create_app(Settings(model=tiny_model))
     before = TestClient(app)  # not entered: its lifespan has not begun
     assert before.get("/health").json() == {"status": "ok"}
-    assert before.get("/ready").status_code == 503
+    loading = before.get("/ready")
+    assert loading.status_code == 503
+    described = before.get("/openapi.json").json()["paths"]["/ready"]["get"]["responses"]["503"]
+    example = described["content"]["application/problem+json"]["example"]
+    assert example | {"request_id": ""} == loading.json() | {"request_id": ""}
     assert before.get("/").json()["ready"] is False
     assert figures(before)["fulldeck_ready"] == 0
     with TestClient(app) as after:

@@ -133,11 +133,17 @@ _EXAMPLES = {
 }
 
 
-def _documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The entries of these problem statuses."""
+_NOT_READY = ("not-ready", "the model is still loading: try again in a second")
+_NO_KEYS = ("no-keys", "the service cannot read its keys: its operator finds the cause in the log")
+
+
+def _documented(*statuses: int, unavailable: tuple[str, str] | None = None) -> dict[int | str, dict[str, Any]]:
+    """The entries of these problem statuses, and of 503 with a code and a sentence of the route's own."""
+    shown = [(status, *_EXAMPLES[status]) for status in statuses]
+    if unavailable is not None:
+        shown.append((503, *unavailable))
     entries: dict[int | str, dict[str, Any]] = {}
-    for status in statuses:
-        code, detail = _EXAMPLES[status]
+    for status, code, detail in shown:
         phrase = HTTPStatus(status).phrase
         name, _, named = detail.partition(": ") if status in {415, 422} else ("", "", "")
         files = [BadFile(file=name, index=0, status=status, code=code, detail=detail)] if named else []
@@ -193,20 +199,22 @@ def described() -> FastAPI:
             responses=shown | _documented(400, 401, 408, 413, 415, 422, 429, 503, 504),
         )(answer)
     app.get("/health", tags=_OPERATION, response_model=Health)(routes.health)
-    app.get("/ready", tags=_OPERATION, response_model=Readiness, responses=_documented(503))(routes.ready)
+    app.get("/ready", tags=_OPERATION, response_model=Readiness, responses=_documented(unavailable=_NOT_READY))(
+        routes.ready
+    )
     app.get(
         "/metrics",
         tags=_OPERATION,
         dependencies=_KEY,
         response_class=Response,
-        responses=_documented(401) | {200: {"content": {"text/plain": {}}}},
+        responses=_documented(401, unavailable=_NO_KEYS) | {200: {"content": {"text/plain": {}}}},
     )(routes.prometheus)
     app.post(
         "/admin/reload",
         tags=_OPERATION,
         response_model=Readiness,
         dependencies=_KEY,
-        responses=_documented(401, 403, 409),
+        responses=_documented(401, 403, 409, unavailable=_NO_KEYS),
     )(routes.reload)
     problems.install(app)
     _describe_problems(app)
