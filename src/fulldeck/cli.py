@@ -700,6 +700,8 @@ def _whom(
     from fulldeck.inference.recognizer import Recognizer
 
     recognizer = Recognizer(model, threads=1, threshold=threshold, locator=locator)
+    if locator is not None:  # or a file that is none would be passed over where no picture is searched
+        recognizer.open_locator()
     return recognizer, recognizer.info.labels, available_cores()
 
 
@@ -749,6 +751,8 @@ def serve(*, host: str, port: int, model: str | None, keys_file: Path | None, ac
     Asks for no key on 127.0.0.1, and does not start on an address that others reach without keys unless --open says
     so. Limits are set by environment variables, FULLDECK_MAX_BODY_BYTES and others: see docs/serve.md.
     """
+    if access == "open" and keys_file is not None:
+        raise click.UsageError("--open asks nobody for a key: leave out --open or --keys")
     hold_garbage()
     from fulldeck.serving.early import load_early
     from fulldeck.serving.listener import listen

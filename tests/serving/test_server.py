@@ -184,6 +184,14 @@ def test_a_public_address_needs_keys_or_a_word(tmp_path):
     assert "there are no keys" in refused("--port", "0", FULLDECK_ACCESS="keys")
 
 
+def test_keys_that_would_open_nothing_as_all_is_open_are_refused(tmp_path):
+    add(tmp_path / "keys", "me")
+    command = [FULLDECK, "serve", "--port", "0", "--open", "--keys", str(tmp_path / "keys")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "leave out --open or --keys" in done.stderr
+
+
 def test_a_public_address_that_is_open_on_purpose(tiny_model):
     with serving("--host", "0.0.0.0", "--open", "--model", str(tiny_model)) as (_, url):
         assert httpx.get(f"{url}/metrics", timeout=20).status_code == 200
