@@ -230,7 +230,18 @@ def test_another_kind_of_body(client, headers):
     assert "image/*" in client.post("/classify/", headers=headers, content=b"{}").headers["accept-post"]
 
 
-@pytest.mark.parametrize("body", [b"", b"--xyz", b"no boundary at all", multipart(("files", "a.png", RED))[1][:-8]])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"--xyz",
+        b"no boundary at all",
+        multipart(("files", "a.png", RED))[1][:-8],
+        b"--xyz\r\nX: " + b"y" * 150_000,  # the head of a part has an end
+        b"--xyz\r\n" + b"X: y\r\n" * 20_000,
+    ],
+    ids=["nothing", "its beginning", "no boundary", "its end is missing", "a long header", "many headers"],
+)
 def test_a_malformed_multipart_body(client, body):
     headers = {"Content-Type": "multipart/form-data; boundary=xyz"}
     problem(client.post("/classify/", headers=headers, content=body), 400, "malformed-multipart")
