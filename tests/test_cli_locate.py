@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -150,6 +151,16 @@ def test_a_locator_that_cannot_be_used_is_one_sentence(tiny_model, photos):
             assert result.exit_code == 1
             assert said in result.stderr
             assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_locator_that_is_named_must_be_one_also_where_it_is_not_needed(tiny_model, photos):
+    Path("notes.onnx").write_text("notes")
+    arguments = ["--model", str(tiny_model), "--locator", "notes.onnx", "--threshold", "0", "none.png"]
+    for command in ("classify", "locate"):
+        result = CliRunner().invoke(main, [command, *arguments])
+        assert result.exit_code == 1
+        assert result.stderr.startswith("Error: notes.onnx: this is no ONNX model")
+        assert len(result.stderr.splitlines()) == 1
 
 
 def test_classify_takes_the_same_look(tiny_model, tiny_locator, photos):
