@@ -31,6 +31,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from fulldeck.cards import LABELS
 from fulldeck.data.corruptions import CORRUPTIONS, corrupt
+from fulldeck.errors import ConfigError, FulldeckError
 from fulldeck.inference import image
 from fulldeck.inference.classifier import Classifier
 from fulldeck.inference.model_file import ModelInfo
@@ -99,6 +100,8 @@ def untrained(spec: str, folder: Path) -> Path:
     """
     network, *more = spec.split("/")
     backbone, _, side = network.partition("@")
+    if not side.isdecimal():
+        raise ConfigError(f"--untrained {spec}: write BACKBONE@SIDE, such as {REFERENCE}")
     share = next((float(word.removeprefix("prune=")) for word in more if word.startswith("prune=")), 0.0)
     torch.manual_seed(0)
     module = CardModule(backbone, LABELS, pretrained=False, prune=share).eval()
@@ -269,21 +272,18 @@ def main() -> int:
     parser.add_argument("--limit", type=float, help="images/s wanted, in ResNet-18's")
     parser.add_argument("--out", type=Path, default=Path("runs/compress"))
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as temporary:
-        trained = {model if model == "champion" else Path(model).stem: find_model(model) for model in options.models}
-        others = {spec: untrained(spec, Path(temporary)) for spec in (*options.untrained, REFERENCE)}
-        variants = measure(
-            trained | others,
-            list(trained),
-            find_split(options.data),
-            rounds=options.rounds,
-            with_robust=options.robust,
-        )
+    trained = [model.removesuffix(".onnx") for model in options.models]
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        folder = find_split(options.data)
+        with tempfile.TemporaryDirectory() as temporary:
+            files = dict(zip(trained, map(find_model, options.models), strict=True))
+            files |= {spec: untrained(spec, Path(temporary)) for spec in (*options.untrained, REFERENCE)}
+            variants = measure(files, trained, folder, rounds=options.rounds, with_robust=options.robust)
+    except (FulldeckError, OSError) as error:
+        parser.error(str(error))
     text = table(variants)
-    print(
-        f"{platform.processor() or platform.machine()}, one thread, accuracy on {find_split(options.data)}\n\n{text}\n"
-    )
+    print(f"{platform.processor() or platform.machine()}, one thread, accuracy on {folder}\n\n{text}\n")
     (options.out / "compress.md").write_text(text + "\n", encoding="utf-8")
     (options.out / "compress.json").write_text(json.dumps([asdict(one) for one in variants], indent=2) + "\n")
     draw(variants, options.out / "compress.png")
