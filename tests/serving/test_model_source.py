@@ -4,8 +4,10 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
+import time
 
 import numpy as np
 import pytest
@@ -154,6 +156,29 @@ def test_a_copy_has_its_locator_too_and_leaves_nothing_behind(model, tiny_locato
     del recognizer
     gc.collect()
     assert not folder.exists()
+
+
+def test_copies_of_a_process_that_was_killed_are_removed_and_those_of_one_that_lives_are_not(
+    model, tmp_path, monkeypatch
+):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    living = open_model(str(model))
+    code = (
+        "import os, sys; from fulldeck.serving.model_source import open_model\n"
+        "model = open_model(sys.argv[1]); os.kill(os.getpid(), 9)"
+    )
+    command = [sys.executable, "-c", code, str(model)]
+    assert subprocess.run(command, env=os.environ | {"TMPDIR": str(folder)}, check=False).returncode == -9
+    [left] = set(folder.iterdir()) - {living.classifier.path.parent}
+    long_ago = time.time() - 3600
+    for each in folder.iterdir():
+        os.utime(each, (long_ago, long_ago))
+    another = open_model(str(model))
+    assert not left.exists()
+    assert living.classifier.path.exists()
+    assert another.classifier.path.exists()
 
 
 @pytest.mark.parametrize("there", ["broken", "a classifier", "a folder"])

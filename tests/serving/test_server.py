@@ -3,10 +3,12 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import pytest
 
 from fulldeck import Recognizer
 from fulldeck.serving.keys import add, read, revoke
-from real_server import FULLDECK, HEAD, PART, answer, connect, kill, serving
+from real_server import FULLDECK, HEAD, PART, answer, connect, kill, serving, worker
 from sent_images import encoded, jpeg
 
 
@@ -76,7 +78,8 @@ def test_a_signal_ends_it_with_exit_code_0_and_it_was_quiet(tiny_model, number):
         assert (rest, errors) == ("", "")
 
 
-def test_sigterm_lets_a_request_end_whose_body_is_still_coming(tiny_model):
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT, signal.SIGINT]])
+def test_sigterm_lets_a_request_end_whose_body_is_still_coming(tiny_model, signals):
     body = PART + jpeg() + b"\r\n--b--\r\n"
     with serving("--model", str(tiny_model)) as (process, url), connect(url) as connection, connect(url) as idle:
         idle.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -84,13 +87,16 @@ def test_sigterm_lets_a_request_end_whose_body_is_still_coming(tiny_model):
         connection.sendall(f"{HEAD}Content-Length: {len(body)}\r\n\r\n".encode() + body[:100])
         while "fulldeck_in_flight 1.0" not in httpx.get(f"{url}/metrics", timeout=20).text:
             pass
-        process.send_signal(signal.SIGTERM)
+        for number in signals:  # a terminal's Ctrl+C comes twice: from the terminal, and by the parent
+            os.kill(worker(process), number)
+            process.send_signal(number)
         assert b"HTTP/1.1 2" not in answer(idle)  # who waits for nothing is let go
         with pytest.raises(OSError):  # noqa: PT011, PT012  (refused, or reset: either way nobody listens any more)
             for _ in range(100):
                 connect(url).close()
                 process.poll()
-        assert process.returncode is None
+        time.sleep(0.5)  # it waits on
+        assert process.poll() is None
         connection.sendall(body[100:])
         received = answer(connection)
         assert received.startswith(b"HTTP/1.1 200")
@@ -130,6 +136,46 @@ def test_its_processes_start_though_there_is_no_room_for_what_it_says(tiny_model
                 assert process.poll() is None
     finally:
         kill(process)
+
+
+@pytest.fixture
+def silent() -> Iterator[dict[str, str]]:
+    """The environment in which Google's storage takes connections, and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield {"STORAGE_EMULATOR_HOST": host, "NO_GCE_CHECK": "true", "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"}
+
+
+def test_it_ends_while_its_model_does_not_come(silent):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [FULLDECK, "serve", "--port", str(port), "--model", "gs://bucket/model.onnx"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=os.environ | silent)
+    try:
+        transport = httpx.HTTPTransport(retries=10)
+        with httpx.Client(transport=transport, base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+            response = client.get("/ready")
+            assert (response.status_code, response.json()["code"]) == (503, "not-ready")
+            assert client.get("/health").status_code == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+    finally:
+        kill(process)
+
+
+def test_it_ends_while_a_model_that_it_was_to_reload_does_not_come(tiny_model, tmp_path):
+    pipe = tmp_path / "model.onnx"
+    shutil.copyfile(tiny_model, pipe)
+    with serving("--model", str(pipe), FULLDECK_DRAIN_SECONDS="1") as (process, url):
+        pipe.unlink()
+        os.mkfifo(pipe)  # opening it waits for a writer that never comes
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{url}/admin/reload", timeout=1)
+        assert httpx.get(f"{url}/ready", timeout=20).status_code == 200
+        assert httpx.post(f"{url}/classify/", files={"files": jpeg()}, timeout=20).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
 
 
 def refused(*arguments: str, **environment: str) -> str:

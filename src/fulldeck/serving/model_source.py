@@ -9,9 +9,12 @@ checked is what is loaded, now and by worker processes later.
 
 import errno
 import hashlib
+import os
 import re
 import shutil
 import tempfile
+import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,6 +28,9 @@ from fulldeck.inference.model_file import champion_path, locator_beside
 from fulldeck.inference.recognizer import Recognizer
 from fulldeck.remote import open_storage, public_address
 
+if os.name == "posix":
+    import fcntl
+
 MAX_BYTES = 2**30
 """A model file above this is none of ours."""
 
@@ -37,6 +43,20 @@ _TOLERANCE = 0.01
 """So far from 1 may a model's probabilities sum up, as it may compute with few bits."""
 
 
+_COPY = "fulldeck-serves-"
+_YOUNG_SECONDS = 60.0
+"""A folder of this age may be one that a process has made and not locked yet."""
+
+_under_way = threading.Semaphore(0)  # has one for each load
+
+
+def is_loading() -> bool:
+    """Whether a model is being brought here, which nothing can stop."""
+    if found := _under_way.acquire(blocking=False):
+        _under_way.release()
+    return found
+
+
 def open_model(source: str | None) -> Recognizer:
     """Bring a model here, verify it, and let it answer once.
 
@@ -45,6 +65,14 @@ def open_model(source: str | None) -> Recognizer:
             none, or there is no room for a copy.
         RegistryError: it was to come from a registry that cannot be reached, or has no such version.
     """
+    _under_way.release()
+    try:
+        return _opened(source)
+    finally:
+        _under_way.acquire()
+
+
+def _opened(source: str | None) -> Recognizer:
     if not source or source == "champion":
         return _tried(Recognizer(threads=1), "the champion")
     if source.startswith(("registry:", "models:/")):
@@ -96,11 +124,37 @@ def _called(names: dict[Path, str]) -> Iterator[None]:
 
 
 def _folder(stack: ExitStack, address: str) -> Path:
-    """A folder for the copy, which is there as long as the stack is open."""
+    """A folder for the copy, which is there, and locked, as long as the stack is open."""
     try:
-        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fulldeck-model-")))
+        _clear_up()
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_COPY)))
+        if os.name == "posix":
+            held = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, held)
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise _not_copied(address, error) from error
+    return folder
+
+
+def _clear_up() -> None:
+    """Remove what processes of this user left that were killed: their folders are no longer locked."""
+    if os.name != "posix":
+        return
+    for folder in Path(tempfile.gettempdir()).glob(f"{_COPY}*"):
+        try:
+            held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:  # it has just been removed, or is another user's
+            continue
+        try:
+            found = os.fstat(held)
+            if found.st_uid == os.geteuid() and time.time() - found.st_mtime > _YOUNG_SECONDS:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:  # its process lives
+            continue
+        finally:
+            os.close(held)
 
 
 def _can_be_copied() -> bool:

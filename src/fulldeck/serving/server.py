@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from fulldeck.serving import logs
 from fulldeck.serving.app import create_app
 from fulldeck.serving.engine import Engine
 from fulldeck.serving.keys import KeyRing
+from fulldeck.serving.model_source import is_loading
 from fulldeck.serving.protocol import bounded
 from fulldeck.serving.record import check_folder
 from fulldeck.serving.settings import Access, LogFormat, Settings, read_settings
@@ -106,13 +108,16 @@ def _run(app: Starlette, settings: Settings, listener: socket.socket, lifeline: 
     )
     server = uvicorn.Server(config)
 
-    # uvicorn drains at these, and then raises them once more: a service that was asked to end has not failed.
     def end(_signal: int | None = None, _frame: FrameType | None = None) -> None:
         app.state.engine.drain()
         server.should_exit = True
+        server.force_exit = not app.state.engine.settled.is_set()  # nobody was answered, so nothing is to be waited for
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
+    # uvicorn's own knows nothing of /ready, raises the signal once more, though who was asked to end has not failed,
+    # and drops what runs at a second SIGINT: a terminal sends one to the parent, which passes it on, and one to us.
+    server.handle_exit = end  # type: ignore[assignment]
 
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         if lifeline is not None:
@@ -140,6 +145,9 @@ async def _serve(server: uvicorn.Server, listener: socket.socket, engine: Engine
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
     await server.serve(sockets=[listener])
     announcing.cancel()
+    if is_loading():  # from where nothing comes, maybe: its thread would be waited for
+        logging.shutdown()
+        os._exit(0)
 
 
 async def _reload(engine: Engine) -> None:
