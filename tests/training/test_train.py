@@ -353,6 +353,7 @@ def test_missing_data(tiny, tmp_path):
         ("model.backbone=[a", "the configuration does not compose"),
         ("model.backbone=resnetto", "no network named 'resnetto'"),
         ("model.lr=fast", "model.lr is a number, not 'fast'"),
+        ("model.prune=nan", "model.prune is a number, not nan"),
         ("model.pretrained=maybe", "model.pretrained is true or false, not 'maybe'"),
         ("trainer.max_epochs=1.5", "trainer.max_epochs is a whole number, not 1.5"),
         ("trainer.max_epochs=0", "trainer.max_epochs is at least 1, not 0"),

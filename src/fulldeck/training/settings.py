@@ -3,6 +3,7 @@
 Names and kinds are read off the configuration without overrides; only ranges are written here.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -103,7 +104,7 @@ def _is_number(value: object) -> bool:
 _FITS: dict[str, Callable[[object], bool]] = {
     "true or false": lambda value: isinstance(value, bool),
     "a whole number": lambda value: _is_number(value) and isinstance(value, int),
-    "a number": _is_number,
+    "a number": lambda value: isinstance(value, int | float) and _is_number(value) and math.isfinite(value),
     "a list": lambda value: isinstance(value, list),
     "a text": lambda value: isinstance(value, str) or _is_number(value),
 }
