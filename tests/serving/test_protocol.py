@@ -109,6 +109,22 @@ def test_what_is_endless_around_a_body_is_refused_by_its_size(url, start):
     assert still_serves(url)
 
 
+def test_a_body_may_come_in_small_chunks_but_not_in_single_bytes_without_end(url):
+    def chunks(size: int) -> bytes:
+        image = jpeg()
+        parts = [image[start : start + size] for start in range(0, len(image), size)]
+        return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+
+    head = b"POST /classify/ HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connect(url) as connection:
+        connection.sendall(head + chunks(8))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+    with connect(url) as connection:
+        connection.sendall(head + chunks(1)[:-5] * 20)
+        assert answer(connection).startswith(b"HTTP/1.1 431")
+    assert still_serves(url)
+
+
 def test_a_body_that_never_ends_is_given_up_and_its_client_told(url):
     with connect(url) as connection:
         connection.sendall(f"{HEAD}Content-Length: 9999\r\n\r\n--b\r\n".encode())

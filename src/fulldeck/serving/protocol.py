@@ -31,8 +31,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or refuse it at once where there are too many."""
         super().connection_made(transport)
-        self._around = 0  # bytes since the last one of a body: of heads, of trailers, and of what frames chunks
+        self._around = 0  # bytes of heads, of trailers, and of what frames chunks so far as it outweighs them
         self._around_at_most = 0
+        self._body: list[bytes] = []  # what of it has come with the bytes that are being parsed
         self._deadline: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self.lingering = False
@@ -56,6 +57,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._around += len(data)
         self._around_at_most = self._around
         super().data_received(data)
+        self._pass_body_on()
         if self._around > self.settings.max_header_bytes and not self.transport.is_closing():
             self._refuse_head()
 
@@ -70,12 +72,20 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Some of the body has come, and who sends a body may frame it."""
-        self._around = 0
-        super().on_body(body)
+        """Some of the body has come."""
+        self._body.append(body)
+
+    def _pass_body_on(self) -> None:
+        """In one piece: uvicorn would copy all that waits for each chunk, of which many may have a single byte."""
+        if self._body:
+            body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+            self._body.clear()
+            self._around = max(0, self._around - 2 * len(body))  # itself, and as much to frame it
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The body has come; the next head may."""
+        self._pass_body_on()
         self._around = 0
         super().on_message_complete()
         self.cycle.more_body = False  # uvicorn leaves it where the answer went out before
