@@ -99,10 +99,8 @@ def test_the_size_of_a_head_is_bounded_to_the_byte_though_it_comes_at_once(url, 
 )
 def test_what_is_endless_around_a_body_is_refused_by_its_size(url, start):
     with connect(url) as connection:
-        connection.sendall(f"{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode() + start)
-        with suppress(OSError):
-            for _ in range(20):
-                connection.sendall(b"X: y\r\n" * 1000 if start.endswith(b"\n") else b"y" * 6000)
+        more = b"X: y\r\n" * 5000 if start.endswith(b"\n") else b"y" * 30_000
+        connection.sendall(f"{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode() + start + more)
         head, _, body = answer(connection).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 431")
     assert json.loads(body)["code"] == "head-too-large"
@@ -122,6 +120,19 @@ def test_a_body_may_come_in_small_chunks_but_not_in_single_bytes_without_end(url
     with connect(url) as connection:
         connection.sendall(head + chunks(1)[:-5] * 20)
         assert answer(connection).startswith(b"HTTP/1.1 431")
+    assert still_serves(url)
+
+
+def test_requests_may_follow_each_other_at_once_but_not_by_the_thousand(url):
+    with connect(url) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 49 + head_of(200))
+        assert answer(connection).count(b"HTTP/1.1 200") == 50
+    with connect(url) as connection:
+        received = b""
+        with suppress(OSError):
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 5000)
+            received = answer(connection)
+        assert received.count(b"HTTP/1.1 200") < 5000
     assert still_serves(url)
 
 

@@ -19,6 +19,9 @@ LINGER_SECONDS = 2.0
 """How long a client that was refused in the middle of its body may go on sending before the connection is cut."""
 
 
+MOST_PIPELINED = 64
+"""So many requests of one connection may wait for the one before them; thousands fit in what is read at once."""
+
 _USUAL = "".join(f"{name.decode()}: {value.decode()}\r\n" for name, value in USUAL_HEADERS)
 
 
@@ -67,6 +70,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._around_at_most > most and self._head_bytes() > most:
             self._refuse_head()
             raise ValueError("the head is too long")  # which stops the parser
+        if len(self.pipeline) >= MOST_PIPELINED:
+            self._cut_off()
+            raise ValueError("too many requests at once")
         self._around = 0
         self._stop_waiting()
         super().on_headers_complete()
@@ -156,6 +162,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse_head(self) -> None:
         detail = f"a request's head, or what is around its body, may have {self.settings.max_header_bytes:,} bytes"
         self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", detail)
+
+    def _cut_off(self) -> None:
+        """End a connection at once: a refusal would be taken for the answer to another of its requests."""
+        self.lingering = True
+        self.pipeline.clear()
+        self._socket.abort()
 
     def _refuse(self, status: HTTPStatus, code: str, detail: str) -> None:
         """Answer what never became a request, and close; a request whose answer is not out goes without one."""
