@@ -293,9 +293,12 @@ def test_cuts_that_are_not_there_are_missed(trained, tmp_path):
         export(trained.folder, tmp_path / "model.onnx", crops=[tmp_path])
 
 
-def test_a_folder_to_write_to_is_refused(trained, tmp_path):
-    with pytest.raises(ConfigError, match=r"is a folder; name the file"):
+def test_what_cannot_be_written_to_is_refused(trained, tmp_path):
+    with pytest.raises(ConfigError, match=r"is a folder; name another file"):
         export(trained.folder, tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"file/model\.onnx cannot be written"):
+        export(trained.folder, tmp_path / "file" / "model.onnx")
 
 
 def test_a_file_that_does_not_answer_as_torch_does_is_not_left_behind(trained, tmp_path, monkeypatch):

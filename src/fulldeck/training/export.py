@@ -28,6 +28,7 @@ from fulldeck.inference.seal import seal
 from fulldeck.training.calibrate import fit_temperature, fit_threshold
 from fulldeck.training.cascade_graph import initialisers
 from fulldeck.training.module import CardModule
+from fulldeck.training.target import check_target, writing
 from fulldeck.training.train import data_module, start_from
 
 OPSET = 18
@@ -122,14 +123,12 @@ def export(
             together than each does (Wortsman et al., "Model soups", 2022; "Robust fine-tuning", 2022).
 
     Raises:
-        ConfigError: a folder is no finished run, or one of another network, or ``out`` is a folder.
+        ConfigError: a folder is no finished run, or one of another network, or ``out`` is a folder or cannot be
+            written.
         DataError: the run's images are gone or have changed, or ``folder`` holds none.
         ModelError: the file does not answer as torch does (it is not left behind).
     """
     target = out or run / "model.onnx"
-    if target.is_dir():
-        msg = f"{target} is a folder; name the file to write, such as {target / 'model.onnx'}"
-        raise ConfigError(msg)
     config, module = load_run(run)
     _average(module, average)
     data = data_module(config)
@@ -140,6 +139,7 @@ def export(
     images = list(_images(folder, data)) if folder else []  # refused before the work, not after it
     held_out = list(data.val_dataloader())
     cuts = [_cut_scenes(cut, data) for cut in crops]
+    check_target(target)  # now that there is something to do, as its folder is made
     held_out += [batch for cards, _ in cuts for batch in cards]
     others = [pixels for _, no_cards in cuts for pixels in no_cards]
     targets = torch.cat([wanted for _, wanted in held_out])
@@ -172,9 +172,8 @@ def export(
         metrics=_read_json(run / "metrics.json"),
         reference=_reference([embedding for _, embedding in answers], [pixels for pixels, _ in held_out]),
     )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    write_model(graph, info, part)
+    with writing(target) as part:
+        write_model(graph, info, part)
 
     parity = _compare(answering, Classifier(part), images or [pixels for pixels, _ in held_out], target)
     tolerated = ROUNDED if half else LARGEST_DIFFERENCE  # two labels that are nearer to each other than that are one
@@ -182,8 +181,9 @@ def export(
         part.unlink()
         msg = f"{target} was not written, since it does not answer as torch does: {parity}"
         raise ModelError(msg)
-    part.replace(target)
-    target.with_suffix(".parity.json").write_text(json.dumps(asdict(parity), indent=2) + "\n", encoding="utf-8")
+    with writing(target):
+        part.replace(target)
+        target.with_suffix(".parity.json").write_text(json.dumps(asdict(parity), indent=2) + "\n", encoding="utf-8")
     return parity
 
 

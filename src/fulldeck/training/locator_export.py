@@ -27,6 +27,7 @@ from fulldeck.training.locator_train import trained_locator
 from fulldeck.training.refiner_data import Outlines
 from fulldeck.training.refiner_network import RefinerNetwork
 from fulldeck.training.refiner_train import trained_refiner
+from fulldeck.training.target import check_target, writing
 
 THRESHOLD = 0.2
 """A peak of the score counts as a card from here on, by default: of 0.3, 0.2 and 0.15, the one that finds most cards of
@@ -86,11 +87,12 @@ def export_locator(
         half: store the weights in half precision, which halves the file; it computes in single precision as ever.
 
     Raises:
-        ConfigError: a folder is no finished run.
+        ConfigError: a folder is no finished run, or ``out`` is a folder or cannot be written.
         ModelError: the file does not answer as torch does (it is not left behind).
     """
     target = out or run / "locator.onnx"
     config, module = trained_locator(run)
+    check_target(target)
     refining = None if refiner is None else trained_refiner(refiner)[1].network
     answering = _Answering(module.network, refining).eval()
     graph = _to_onnx(answering)
@@ -108,9 +110,8 @@ def export_locator(
         config=_plain(config) | _refiner_config(refiner),
         metrics=_read(run / "metrics.json") | ({} if refiner is None else {"refiner": _read(refiner / "metrics.json")}),
     )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    write_model(graph, info, part)
+    with writing(target) as part:
+        write_model(graph, info, part)
     file = Locator(part, threads=1)  # which checks it
     pictures, _ = _some(Scenes([Path(config.validation)], config.size, None))
     cards = None if refining is None else _some(Outlines([Path(config.validation)], None))[0]
@@ -120,7 +121,8 @@ def export_locator(
         part.unlink()
         msg = f"{target} was not written, since a corner differs from torch's by {difference:.3f} pixels"
         raise ModelError(msg)
-    part.replace(target)
+    with writing(target):
+        part.replace(target)
     return Exported(target, info.version, round(target.stat().st_size / 1e6, 2), len(pictures), difference)
 
 
