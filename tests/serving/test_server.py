@@ -227,7 +227,7 @@ def test_a_public_address_needs_keys_or_a_word(tmp_path):
     assert "no key in it is in use" in refused(*public)
     keys.write_text("something else\n")
     assert "no file of keys" in refused(*public)
-    assert "there are no keys" in refused("--port", "0", FULLDECK_ACCESS="keys")
+    assert "everybody is to be asked for a key, and there are no keys" in refused("--port", "0", FULLDECK_ACCESS="keys")
 
 
 def test_keys_that_would_open_nothing_as_all_is_open_are_refused(tmp_path):

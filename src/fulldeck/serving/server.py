@@ -84,8 +84,9 @@ def _keys(settings: Settings, address: str) -> KeyRing | None:
     if settings.access == "open" or (settings.access == "auto" and ipaddress.ip_address(address).is_loopback):
         return None
     if settings.keys_file is None:
+        why = f"others can reach {address}" if settings.access == "auto" else "everybody is to be asked for a key"
         raise ConfigError(
-            f"others can reach {address}, and there are no keys: make one with `fulldeck keys add NAME --file FILE` "
+            f"{why}, and there are no keys: make one with `fulldeck keys add NAME --file FILE` "
             "and serve with --keys FILE; or let everybody in with --open"
         )
     ring = KeyRing(settings.keys_file)
