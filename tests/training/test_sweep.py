@@ -267,7 +267,7 @@ def test_a_study_that_was_begun_without_mlflow_gets_its_run_there_later(home, ti
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
         patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-        with pytest.raises(ConfigError, match="does not keep this sweep"):
+        with pytest.raises(ConfigError, match="does not answer"):
             sweep(write(home), [*one_epoch, "logger=mlflow"])
     study = sweep(write(home), [*one_epoch, "logger=mlflow", "logger.model=false"], trials=1).study
     trial = MlflowClient(f"sqlite:///{home}/mlruns/mlflow.db").get_run(study.trials[0].user_attrs["mlflow"])
