@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -340,3 +341,20 @@ def _without_root(folder: Path) -> Iterator[None]:
             yield
         finally:
             os.seteuid(mine)
+
+
+@pytest.fixture
+def held_spill(monkeypatch):
+    """A disk that takes nothing of a prediction log until this is set."""
+    from fulldeck.monitoring.spill import Spill
+
+    free = threading.Event()
+    append = Spill.append
+
+    def wait_first(spill, records):
+        assert free.wait(20)
+        append(spill, records)
+
+    monkeypatch.setattr(Spill, "append", wait_first)
+    yield free
+    free.set()

@@ -57,22 +57,7 @@ def test_what_is_kept_is_written(log, url, entry):
     assert figures.queue_entries == figures.spill_bytes == figures.failures == sum(figures.lost.values()) == 0
 
 
-@pytest.fixture
-def held(monkeypatch):
-    """Nothing is appended to a spill, and so nothing is kept, until this is set."""
-    free = threading.Event()
-    append = Spill.append
-
-    def wait_first(spill, records):
-        assert free.wait(20)
-        append(spill, records)
-
-    monkeypatch.setattr(Spill, "append", wait_first)
-    yield free
-    free.set()
-
-
-def test_answers_that_come_while_others_are_being_kept_are_kept_together(log, url, entry, held):
+def test_answers_that_come_while_others_are_being_kept_are_kept_together(log, url, entry, held_spill):
     first = log.keep([entry(0)])
     until(lambda: log.figures().queue_entries == 1)
     time.sleep(0.1)  # the keeper has it
@@ -80,7 +65,7 @@ def test_answers_that_come_while_others_are_being_kept_are_kept_together(log, ur
     assert len({id(future) for future in others}) == 1
     assert first is not others[0]
     assert not first.done()
-    held.set()
+    held_spill.set()
     wait([first, others[0]], 10)
     assert log.figures().queue_entries == 0
     last = log.keep([entry(20)])
@@ -110,12 +95,12 @@ def test_many_threads_lose_nothing_and_each_answer_is_kept_when_its_future_is_do
     assert len(set(logged(url))) == 8 * 50
 
 
-def test_an_entry_that_cannot_be_written_takes_no_other_with_it(log, url, entry, held, caplog):
+def test_an_entry_that_cannot_be_written_takes_no_other_with_it(log, url, entry, held_spill, caplog):
     log.keep([entry(0)])
     time.sleep(0.1)
     odd = entry(1, label=object())
     together = [log.keep([one]) for one in (entry(2), odd, entry(3))]
-    held.set()
+    held_spill.set()
     wait(together, 10)
     until(lambda: log.figures().written == 3)
     assert logged(url) == ["request-0", "request-2", "request-3"]
@@ -138,7 +123,7 @@ def test_whatever_a_spill_raises_entries_wait_in_memory_and_are_written(log, url
     assert log.figures().queue_entries == log.figures().failures == sum(log.figures().lost.values()) == 0
 
 
-def test_stopping_waits_for_all_that_is_being_kept_and_what_comes_later_is_counted(log, url, entry, held):
+def test_stopping_waits_for_all_that_is_being_kept_and_what_comes_later_is_counted(log, url, entry, held_spill):
     early = [log.keep([entry(number)]) for number in range(5)]
     stopping = threading.Thread(target=log.stop, args=(10,))
     stopping.start()
@@ -146,7 +131,7 @@ def test_stopping_waits_for_all_that_is_being_kept_and_what_comes_later_is_count
     assert stopping.is_alive()
     late = log.keep([entry(5), entry(6)])
     assert late.done()
-    held.set()
+    held_spill.set()
     stopping.join(20)
     assert not stopping.is_alive()
     assert all(future.done() for future in early)

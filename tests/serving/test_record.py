@@ -1,12 +1,10 @@
 import asyncio
-import threading
 import time
 
 import pytest
 
 from fulldeck.errors import ConfigError
 from fulldeck.inference.recognizer import Prediction, Recognizer
-from fulldeck.monitoring.spill import Spill
 from fulldeck.serving import record as module
 from fulldeck.serving.limits import Upload
 from fulldeck.serving.record import open_recorder
@@ -14,21 +12,6 @@ from fulldeck.serving.settings import Settings
 from log_entries import some_entry
 
 ROW = (Prediction("joker", 0.5, True, ()), some_entry().observation)
-
-
-@pytest.fixture
-def slow(monkeypatch):
-    """A disk that takes nothing until this is set."""
-    free = threading.Event()
-    append = Spill.append
-
-    def wait_first(spill, records):
-        assert free.wait(20)
-        append(spill, records)
-
-    monkeypatch.setattr(Spill, "append", wait_first)
-    yield free
-    free.set()
 
 
 @pytest.fixture
@@ -48,7 +31,7 @@ def model(tiny_model):
 
 
 def test_answers_wait_until_they_are_kept_and_one_that_is_cancelled_ends_no_others_wait(
-    recorder, model, slow, monkeypatch
+    recorder, model, held_spill, monkeypatch
 ):
     async def scenario() -> None:
         first, cancelled, other = [asyncio.create_task(record(recorder, model, number)) for number in range(3)]
@@ -58,7 +41,7 @@ def test_answers_wait_until_they_are_kept_and_one_that_is_cancelled_ends_no_othe
         assert not first.done()
         assert not other.done()
         assert cancelled.cancelled()
-        slow.set()
+        held_spill.set()
         await asyncio.gather(first, other)
 
     monkeypatch.setattr(module, "KEEP_SECONDS", 60)
@@ -67,7 +50,7 @@ def test_answers_wait_until_they_are_kept_and_one_that_is_cancelled_ends_no_othe
     assert sum(recorder.log.figures().lost.values()) == 0
 
 
-def test_a_disk_that_hangs_holds_no_answer_up_for_long(recorder, model, slow):
+def test_a_disk_that_hangs_holds_no_answer_up_for_long(recorder, model, held_spill):
     async def scenario() -> None:
         start = time.perf_counter()
         await asyncio.gather(*(record(recorder, model, number) for number in range(20)))
