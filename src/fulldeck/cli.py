@@ -535,16 +535,19 @@ def export(
 @click.option("--out", type=PATH, default=None, help="The file to write [default: MODEL-int8.onnx or the like].")
 @click.option(
     "--precision",
-    type=click.Choice(["int8", "half", "float"]),
+    type=click.Choice(["int8", "int8-weights", "half", "float"]),
     default="int8",
-    help="int8 computes in 8 bits; half stores in 16 and computes in 32; float leaves the weights as they are.",
+    help="int8 computes in 8 bits; int8-weights and half store in 8 and 16 and compute in 32; float changes no weight.",
 )
 @click.option(
     "--data", "folder", type=PATH, default=Path("data/kaggle-cards"), help="Its train split calibrates and compares."
 )
 @click.option("--optimise", is_flag=True, help="Store the graph as ONNX Runtime optimises it; nothing else reads it.")
 def compress(*, model: Path, out: Path | None, precision: Any, folder: Path, optimise: bool) -> None:
-    """Make MODEL (an .onnx file, a run folder, or "champion") smaller and faster, without training."""
+    """Make MODEL (an .onnx file, a run folder, or "champion") smaller and faster, without training.
+
+    Of a cascade the large network is taken.
+    """
     from fulldeck.training.compress import compress as run_compress
 
     click.echo(run_compress(model, out, folder, precision=precision, optimised=optimise).summary())
@@ -556,9 +559,9 @@ def compress(*, model: Path, out: Path | None, precision: Any, folder: Path, opt
 @click.option("--out", type=PATH, required=True, help="The model file to write.")
 @click.option(
     "--bar",
-    type=click.FloatRange(0, 1),
+    type=click.FloatRange(0),
     default=None,
-    help="From this probability on FIRST's answer stands [default: chosen on the held-out pictures].",
+    help="FIRST's answer stands if it is so many times as probable as the next [default: chosen on the held-out].",
 )
 @click.option(
     "--held-out",

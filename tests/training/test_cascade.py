@@ -18,9 +18,8 @@ from fulldeck.errors import ConfigError, DataError, ModelError
 from fulldeck.inference.classifier import Classifier
 from fulldeck.inference.image import resize
 from fulldeck.inference.model_file import ModelInfo
-from fulldeck.inference.recognizer import FILLS
 from fulldeck.inference.seal import check_seal
-from fulldeck.training.cascade import BARS, cascade, choose_bar
+from fulldeck.training.cascade import BARS, cascade, choose_bar, ratio
 from fulldeck.training.cascade_graph import join, last_network
 from fulldeck.training.compress import compress
 from fulldeck.training.export import Answering, store_half, to_onnx, write_model
@@ -135,8 +134,8 @@ def late(then):
 @pytest.fixture(scope="module")
 def report(first, then, usual, folder, early):
     """A cascade whose first is sure of about half of the pixels; do not change its file."""
-    tops = np.sort(early[0].max(1))
-    bar = float((tops[5] + tops[6]) / 2)
+    ratios = np.sort(ratio(early[0]))
+    bar = float((ratios[5] + ratios[6]) / 2)
     return cascade(first, then, folder / "joined.onnx", bar=bar, **usual)
 
 
@@ -147,7 +146,7 @@ def joined(report):
 
 @pytest.fixture(scope="module")
 def sure(report, early):
-    return early[0].max(1) >= report.bar
+    return ratio(early[0]) >= report.bar
 
 
 def test_sure_images_get_the_firsts_answer_and_the_others_the_seconds(joined, early, late, sure):
@@ -187,6 +186,7 @@ def test_it_is_a_model_file_of_its_own(report, joined, then, first):
         "size": SIZE // 2,
         "data_hash": "hash-1",
         "commit": "commit-1",
+        "config": {"model": {"backbone": "test_efficientnet"}},
     }
     assert told["then"] == {"version": "random-2"}
     written = json.loads(Path(report.model).with_suffix(".parity.json").read_text())
@@ -232,20 +232,35 @@ def test_the_second_comes_out_as_it_went_in(report, then, tmp_path, late):
 # The bar
 
 
-def test_the_lowest_bar_with_few_unsafe_answers_is_chosen():
-    tops = np.concatenate([np.full(999, 0.9995), np.full(1000, 0.996), np.full(1, 0.9995), np.full(5, 0.991)])
-    safe = np.concatenate([np.ones(1999, bool), np.zeros(6, bool)])
-    assert choose_bar(tops.astype(np.float32), safe) == 0.993
-    safe[:2] = False
-    with pytest.raises(ModelError, match="no bar is safe"):
-        choose_bar(tops.astype(np.float32), safe, bars=BARS[:10])
+def test_a_ratio_is_that_of_the_two_best():
+    found = ratio(np.array([[0.1, 0.8, 0.1], [0.25, 0.25, 0.5], [0.0, 1.0, 0.0]], np.float32))
+    assert found[:2] == pytest.approx([8, 2])
+    assert found[2] > BARS[-1]
+    assert ratio(np.zeros((0, 3), np.float32)).shape == (0,)
+
+
+def test_the_lowest_bar_by_which_few_pictures_are_settled_unsafely_is_chosen():
+    kinds = np.repeat([0, 1, 2], 1000)
+    ratios, unsafe = np.full(3000, 1e6, np.float32), np.zeros(3000, bool)
+    assert choose_bar(ratios, unsafe, kinds) == BARS[0]
+    unsafe[[0, 1000, 2000]] = True  # one in a thousand of each kind may be
+    assert choose_bar(ratios, unsafe, kinds) == BARS[0]
+    for place in (1, 1001, 2001):  # and not one more of any
+        unsafe[place], ratios[place] = True, 550.0
+        assert choose_bar(ratios, unsafe, kinds) == 600
+        unsafe[place] = False
+    unsafe[1] = True
+    assert choose_bar(ratios[:1000], unsafe[:1000], kinds[:1000]) == 600  # of the other kinds none were shown
+    unsafe[:3], ratios[:3] = True, 1e6
+    with pytest.raises(ModelError, match=r"no bar is safe.* unsafely 3 of 1000 upright cards, 1 of 1000 turned ones"):
+        choose_bar(ratios, unsafe, kinds)
     with pytest.raises(ModelError, match="no bar is safe"):  # nothing is settled, which is of no use
-        choose_bar(np.full(9, 0.5, np.float32), np.ones(9, bool))
+        choose_bar(np.full(9, 5.0, np.float32), np.zeros(9, bool), np.zeros(9, np.int64))
 
 
 @pytest.fixture(scope="module")
 def redsayers(folder):
-    """Two firsts and two seconds, which name red whatever they see: one of each is sure of it, by more than `FILLS`."""
+    """Two firsts and two seconds, which name red whatever they see: one of each is sure of it."""
     return {
         "sure": write(folder / "sure.onnx", 16, 3, head=(0, 0, 20.0)),
         "faint": write(folder / "faint.onnx", 16, 4, head=(0, 0, 2.0)),
@@ -271,19 +286,19 @@ def test_a_first_that_is_right_settles_all(redsayers, usual, red, tmp_path):
         **usual,
     )
     assert made.chosen
-    assert made.bar == FILLS
+    assert made.bar == BARS[0]
     assert (made.upright.pictures, made.upright.settled, made.upright.unsafe) == (16, 16, 0)
     assert (made.turned.pictures, made.turned.settled, made.turned.unsafe) == (7 * 16, 7 * 16, 0)
     assert (made.no_card.pictures, made.no_card.settled, made.no_card.unsafe) == (8 * 16, 8 * 16, 0)
     assert made.same_label == 16
-    assert made.tried["0.97"] == (16 * 16, 0)
+    assert made.tried["100"] == (16, 0, 0, 0)
     assert Classifier(made.model, threads=1).info.config["cascade"]["held_out"]["turned"]["settled"] == 7 * 16
 
 
 @pytest.mark.parametrize(
     ("models", "shown"),
     [
-        (("sure", "then"), {"held_out": "data/train"}),  # most of which are not red
+        (("sure", "unsure"), {"held_out": "data/train"}),  # most of which are not red
         (("faint", "then"), {"held_out": "red"}),  # which it is not sure of
         (("sure", "unsure"), {"held_out": "red", "no_card": "red"}),  # which the second would search for cards
     ],
@@ -301,6 +316,13 @@ def test_no_bar_is_safe(redsayers, usual, tmp_path, models, shown):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_the_second_takes_for_the_same_wrong_card_is_not_the_firsts_fault(redsayers, usual, tmp_path):
+    models = (redsayers[name] for name in ("sure", "then"))
+    made = cascade(*models, tmp_path / "out.onnx", held_out=[usual["data"] / "train"], **usual)
+    assert made.upright.settled == made.upright.pictures > 16
+    assert made.upright.unsafe == made.turned.unsafe == 0
+
+
 def test_what_the_first_takes_for_another_card_when_it_is_turned_is_unsafe(then, usual, tmp_path):
     sharp = write(tmp_path / "sharp.onnx", SIZE // 2, 1, spread=100.0)
     says = Classifier(sharp, threads=1)
@@ -309,7 +331,7 @@ def test_what_the_first_takes_for_another_card_when_it_is_turned_is_unsafe(then,
         (tmp_path / "named" / label).mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture.repeat(7, 0).repeat(7, 1)).save(tmp_path / "named" / label / f"{number}.png")
     folders = {"held_out": [tmp_path / "named"], **usual}
-    made = cascade(sharp, then, tmp_path / "out.onnx", bar=0.5, **folders)
+    made = cascade(sharp, then, tmp_path / "out.onnx", bar=2, **folders)
     assert made.upright.settled > 30
     assert made.upright.unsafe == 0
     assert made.turned.pictures == 7 * made.upright.pictures
@@ -323,19 +345,19 @@ def test_what_the_first_takes_for_another_card_when_it_is_turned_is_unsafe(then,
 
 def test_the_command(first, then, data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the cache of decoded images is made here
-    words = ["cascade", str(first), str(then), "--out", "out.onnx", "--bar", "0.5", "--data", str(data)]
+    words = ["cascade", str(first), str(then), "--out", "out.onnx", "--bar", "2", "--data", str(data)]
     done = CliRunner().invoke(main, [*words, "--held-out", str(data / "train")])
     assert done.exit_code == 0, done.output
-    assert "sure of by 0.5" in done.output
+    assert "where it is sure by 2 to 1" in done.output
     assert "upright" in done.output
     assert Classifier("out.onnx").info.labels == LABELS
     done = CliRunner().invoke(main, ["cascade", str(first), str(then), "--out", "more.onnx", "--data", str(data)])
     assert done.exit_code == 1
     assert "name pictures with --held-out" in done.output
     assert "Traceback" not in done.output
-    done = CliRunner().invoke(main, ["cascade", str(first), str(then), "--out", "more.onnx", "--bar", "97"])
+    done = CliRunner().invoke(main, ["cascade", str(first), str(then), "--out", "more.onnx", "--bar", "-1"])
     assert done.exit_code == 2
-    assert "'--bar': 97.0 is not in the range 0<=x<=1" in done.output
+    assert "'--bar': -1.0 is not in the range x>=0" in done.output
 
 
 def test_models_that_do_not_go_together(first, then, report, usual, tmp_path):
@@ -389,9 +411,9 @@ def test_the_first_may_be_stored_in_half_precision_too(then, usual, tmp_path):
     assert np.allclose(found, Classifier(first, threads=1).run(shrunk)[0], atol=1e-6)
 
 
-@pytest.mark.parametrize("bar", [-0.1, float("nan")])
-def test_a_bar_that_is_no_probability(first, then, usual, tmp_path, bar):
-    with pytest.raises(ConfigError, match="the bar is a probability"):
+@pytest.mark.parametrize("bar", [-0.1, float("nan"), float("inf")])
+def test_a_bar_that_is_no_ratio(first, then, usual, tmp_path, bar):
+    with pytest.raises(ConfigError, match="the bar is a ratio"):
         cascade(first, then, tmp_path / "out.onnx", bar=bar, **usual)
 
 
@@ -401,9 +423,14 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(first, then, u
         cascade(first, then, tmp_path / "file" / "out.onnx", **usual | {"data": tmp_path / "absent"}, bar=0.9)
 
 
-def test_a_cascade_is_not_compressed(report, data, tmp_path):
-    with pytest.raises(ModelError, match=r"is a cascade; compress one of the models .*random-1 and random-2"):
-        compress(report.model, tmp_path / "out.onnx", data, cache=tmp_path)
+def test_of_a_cascade_the_second_is_compressed(report, then, data, tmp_path):
+    made = compress(report.model, tmp_path / "out.onnx", data, precision="float", cache=tmp_path)
+    assert "the large network of" in made.summary()
+    after, before = Classifier(made.model, threads=1), Classifier(then, threads=1)
+    assert "cascade" not in after.info.config
+    assert after.info.config["compression"]["of"] == before.info.version == made.source_version
+    assert after.info.config["model"] == before.info.config["model"]
+    assert np.allclose(after.run(PIXELS)[0], before.run(PIXELS)[0], atol=1e-5)
 
 
 def test_a_file_that_does_not_answer_as_its_parts_is_not_left_behind(first, then, usual, tmp_path, monkeypatch):
@@ -412,5 +439,5 @@ def test_a_file_that_does_not_answer_as_its_parts_is_not_left_behind(first, then
 
     monkeypatch.setattr("fulldeck.training.cascade.join", join_wrongly)
     with pytest.raises(ModelError, match="was not written"):
-        cascade(first, then, tmp_path / "out.onnx", bar=1.1, **usual)
+        cascade(first, then, tmp_path / "out.onnx", bar=1e6, **usual)
     assert not list(tmp_path.iterdir())

@@ -12,15 +12,21 @@ import torch
 from click.testing import CliRunner
 
 from fulldeck.cli import main
+from fulldeck.data.dataset import to_float
 from fulldeck.errors import ConfigError, DataError, ModelError
 from fulldeck.inference.classifier import Classifier
 from fulldeck.inference.seal import check_seal
 from fulldeck.training import compress as compressing
 from fulldeck.training.compress import compress
 from fulldeck.training.export import export
+from fulldeck.training.from_model import start_from_model
+from fulldeck.training.module import CardModule
 from fulldeck.training.teacher import load_teacher
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
+
+
+PRECISIONS = ("int8", "half", "float", "int8-weights")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +48,7 @@ def made(model, data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("compressed")
     return {
         precision: compress(model, folder / f"{precision}.onnx", data, precision=precision, cache=folder / "cache")
-        for precision in ("int8", "half", "float")
+        for precision in PRECISIONS
     }
 
 
@@ -78,13 +84,33 @@ def test_half_stores_in_sixteen(made):
     assert made["half"].largest_difference < 0.02
 
 
+def test_weights_of_eight_bits_compute_in_float(made):
+    report = made["int8-weights"]
+    assert weights(report, onnx.TensorProto.INT8)
+    assert not {"QuantizeLinear", "DequantizeLinear"} & operators(report)
+    assert report.megabytes < made["half"].megabytes
+    assert 0 < report.divergence < 0.01
+
+
+def test_what_starts_from_weights_of_eight_bits_answers_as_they_do(made):
+    classifier = Classifier(made["int8-weights"].model, threads=1)
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    images = to_float(torch.from_numpy(pixels))
+    module = CardModule(classifier.info.name, classifier.info.labels, pretrained=False)
+    start_from_model(module, classifier.path, [images])
+    module.eval()
+    with torch.no_grad():
+        ours = torch.softmax(module(images) / classifier.info.temperature, 1).numpy()
+    assert np.abs(ours - classifier.run(pixels)[0]).max() < 1e-4
+
+
 def test_what_was_left_in_float_is_what_was_measured(made):
     report = made["int8"]
     assert report.attempts["+".join(report.float_layers)] == pytest.approx(report.divergence, rel=0.05, abs=1e-6)
     assert len(report.attempts) == 4
 
 
-@pytest.mark.parametrize("precision", ["int8", "half", "float"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_it_answers_as_the_model_does(made, precision):
     report = made[precision]
     assert report.images == 24
@@ -93,7 +119,7 @@ def test_it_answers_as_the_model_does(made, precision):
     assert abs(report.right - report.source_right) <= 1
 
 
-@pytest.mark.parametrize("precision", ["int8", "half", "float"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_it_is_a_model_file_of_its_own(made, model, precision):
     report = made[precision]
     before, after = Classifier(model, threads=1).info, Classifier(report.model, threads=1).info
@@ -103,7 +129,7 @@ def test_it_is_a_model_file_of_its_own(made, model, precision):
     assert after.config["compression"]["precision"] == precision
     kept = ("labels", "size", "temperature", "threshold", "data_hash", "reference", "metrics")
     assert [getattr(after, name) for name in kept] == [getattr(before, name) for name in kept]
-    assert len({each.version for each in made.values()} | {before.version}) == 4
+    assert len({each.version for each in made.values()} | {before.version}) == 1 + len(PRECISIONS)
 
 
 def test_any_number_of_images_at_once(made):
@@ -139,7 +165,7 @@ def test_the_command(model, data, tmp_path, monkeypatch):
 
 def test_a_teacher_must_compute_in_float(made):
     batches = [torch.rand(2, 3, 32, 32)]
-    for precision in ("half", "float"):
+    for precision in ("half", "float", "int8-weights"):
         assert load_teacher(Path(made[precision].model), ("blue", "green", "red"), batches).size == 32
     with pytest.raises(
         ConfigError, match=r"teacher=.*int8\.onnx computes in 8 bits; take .*: " + made["int8"].source_version
@@ -151,9 +177,12 @@ def test_a_teacher_must_compute_in_float(made):
 
 
 def test_a_model_that_is_compressed_already(made, data, tmp_path):
-    with pytest.raises(ModelError, match="compressed already; take the model that it was made from"):
-        compress(made["half"].model, tmp_path / "twice.onnx", data, cache=tmp_path)
+    with pytest.raises(ModelError, match="computes in 8 bits already; take the model that it was made from"):
+        compress(made["int8"].model, tmp_path / "twice.onnx", data, cache=tmp_path)
     assert list(tmp_path.iterdir()) == []
+    for stored in ("half", "int8-weights"):  # which still compute in float32
+        again = compress(made[stored].model, tmp_path / "again.onnx", data, cache=tmp_path / "cache")
+        assert Classifier(again.model, threads=1).info.config["compression"]["of"] == made[stored].version
 
 
 def test_the_model_itself_as_the_file_to_write(model, data, tmp_path):

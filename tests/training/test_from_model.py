@@ -1,4 +1,5 @@
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -6,6 +7,8 @@ from fulldeck.data.dataset import to_float
 from fulldeck.errors import ConfigError
 from fulldeck.inference.classifier import Classifier
 from fulldeck.inference.model_file import champion_path
+from fulldeck.training.cascade_graph import last_network
+from fulldeck.training.export import write_model
 from fulldeck.training.from_model import start_from_model
 from fulldeck.training.module import CardModule
 
@@ -13,8 +16,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def champion():
-    return Classifier(champion_path(), threads=1)
+def champion(tmp_path_factory):
+    """The champion's large network by itself, from which training starts."""
+    file = tmp_path_factory.mktemp("large") / "large.onnx"
+    write_model(last_network(onnx.load(champion_path())), Classifier(champion_path(), threads=1).info, file)
+    return Classifier(file, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +36,7 @@ def pixels(champion):
 def test_a_network_that_starts_from_the_champion_answers_as_it_does(champion, pixels):
     module = CardModule(champion.info.name, champion.info.labels, pretrained=False)
     images = to_float(torch.from_numpy(pixels))
-    start_from_model(module, champion.path, [images[:8], images[8:]])
+    start_from_model(module, champion_path(), [images[:8], images[8:]])
     module.eval()
     with torch.no_grad():
         ours = torch.softmax(module(images) / champion.info.temperature, 1).numpy()
@@ -42,7 +48,7 @@ def test_its_statistics_are_those_of_the_images(champion, pixels):
     """So that in training mode, which normalises by the batch's own statistics, it answers much as before."""
     module = CardModule(champion.info.name, champion.info.labels, pretrained=False, drop_rate=0, drop_path_rate=0)
     images = to_float(torch.from_numpy(pixels))
-    start_from_model(module, champion.path, [images])
+    start_from_model(module, champion_path(), [images])
     module.train()
     with torch.no_grad():
         ours = module(images).argmax(1).numpy()
@@ -57,4 +63,4 @@ def test_its_statistics_are_those_of_the_images(champion, pixels):
 def test_another_network_is_refused(champion, pixels, backbone, labels, says):
     module = CardModule(backbone, labels or champion.info.labels, pretrained=False)
     with pytest.raises(ConfigError, match=says):
-        start_from_model(module, champion.path, [to_float(torch.from_numpy(pixels))])
+        start_from_model(module, champion_path(), [to_float(torch.from_numpy(pixels))])

@@ -4,6 +4,7 @@ What it writes is a model file like any other, with a version of its own.
 """
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -30,11 +31,14 @@ from fulldeck.training.evaluate import find_model
 from fulldeck.training.export import LARGEST_DIFFERENCE, fingerprint, write_model
 from fulldeck.training.target import check_target, writing
 
-BARS = (FILLS, 0.98, 0.985, 0.99, 0.993, 0.995, 0.997, 0.998, 0.999, 0.9995, 0.9997, 0.9999, 0.99995, 0.99999)
-"""The bars that are tried. None lies below `FILLS`: a picture that is answered with less is searched for cards."""
+BARS = (100, 150, 200, 250, 300, 400, 500, 600, 700, 800, 1000, 1200, 1500, 2000, 3000, 5000, 10000)
+"""The bars that are tried: how many times as probable as its second label the first network's first one must be. That
+tells more than the probability alone, which label smoothing and a teacher hold below 1 however clear a picture is."""
 
 UNSAFE = 0.001
-"""The largest share of the answers that the first network settles which may be unsafe."""
+"""The largest share of the pictures of a kind that may be settled unsafely."""
+
+KINDS = ("upright", "turned", "no_card")
 
 TURNS = (0, 15, 30, 45, 60, 75, 90, 180)
 """Degrees by which each held-out picture is turned, every other one to the right. A network of few pixels that is sure
@@ -65,8 +69,8 @@ class Settled:
     Attributes:
         pictures: how many it was asked about.
         settled: how many of them its answer stood for.
-        unsafe: how many of those answers are unsafe: a wrong name of a card; or, where there is none, a name that the
-            second network does not give as well with `FILLS` or more.
+        unsafe: how many of those answers are unsafe: a wrong name, or any where there is no card, that the second
+            network does not give as well with `FILLS` or more.
     """
 
     pictures: int
@@ -87,12 +91,12 @@ class Joined:
         model, version: the file written, and its version.
         first, first_version: the model that looks first.
         then, then_version: the one that is asked where the first is unsure.
-        bar: the first's answer stands from this probability on.
+        bar: the first's answer stands where it is at least so many times as probable as its next one.
         chosen: whether the bar was chosen on the held-out pictures, and not given.
         upright, turned: held-out cards, as they are and turned.
         no_card: held-out pictures of no card, as they are and turned.
         same_label: how many of the upright cards get the second's label.
-        tried: if the bar was chosen: for each bar the answers of all kinds settled, and the unsafe ones among them.
+        tried: if the bar was chosen: for each bar the upright cards settled, and the unsafe answers of each of `KINDS`.
         likeness: mean cosine of the first's embeddings, brought among the second's, and the second's, on training
             images that the fit has not seen.
         likeness_settled: the same on the upright cards that the first settles; None if there are none.
@@ -111,7 +115,7 @@ class Joined:
     turned: Settled
     no_card: Settled
     same_label: int
-    tried: dict[str, tuple[int, int]]
+    tried: dict[str, tuple[int, int, int, int]]
     likeness: float
     likeness_settled: float | None
     megabytes: float
@@ -128,7 +132,7 @@ class Joined:
         )
         lines = [
             f"{self.model}: version {self.version}, {self.megabytes:.1f} MB",
-            f"{self.first_version} settles what it is sure of by {self.bar:g}; {self.then_version} answers the rest",
+            f"{self.first_version} answers where it is sure by {self.bar:g} to 1, and {self.then_version} elsewhere",
         ]
         if shares:
             lines.append(f"settled: {shares}")
@@ -160,15 +164,15 @@ def cascade(
         then: the large one, of the same labels, whose size is a whole multiple of the first's.
         out: the file to write.
         data: a dataset whose ``train`` split brings the first's embeddings among the second's.
-        bar: from which probability on the first's answer stands. None for the lowest of `BARS` at which at most
-            `UNSAFE` of what the first settles of the held-out pictures is unsafe, as they are and turned.
+        bar: how many times as probable as its next answer the first's must be to stand. None for the lowest of `BARS`
+            at which at most `UNSAFE` of the held-out pictures are settled unsafely, of each of `KINDS`.
         held_out: folders of class folders that the first was not trained on.
         no_card: folders of class folders of what is no card, or but a part of one.
         cache: the folder for decoded images.
 
     Raises:
         ConfigError: the models do not go together, ``out`` is one of them, a folder, or cannot be written, the bar is
-            no probability, or there is neither one nor anything to choose it on.
+            no ratio, or there is neither one nor anything to choose it on.
         DataError: a folder cannot be used for these models.
         ModelError: a model cannot be used or is a cascade already, no bar is safe, or the file does not answer as its
             parts do (it is not left behind).
@@ -179,10 +183,10 @@ def cascade(
     graphs = onnx.load(paths[0]), onnx.load(paths[1])
     _check_parts(paths, infos, graphs)
     if bar is None and not held_out:
-        msg = "nothing says how sure the first must be: name pictures with --held-out, or a probability with --bar"
+        msg = "nothing says how sure the first must be: name pictures with --held-out, or a ratio with --bar"
         raise ConfigError(msg)
-    if bar is not None and not bar >= 0:
-        msg = f"the bar is a probability, not {bar}"
+    if bar is not None and not 0 <= bar < math.inf:
+        msg = f"the bar is a ratio of probabilities, not {bar}"
         raise ConfigError(msg)
     info = infos[1]
     networks = _Network(first_look(graphs[0], info.size)), _Network(graphs[1])
@@ -190,14 +194,14 @@ def cascade(
     others = [_open(folder, None, cache) for folder in no_card]
 
     brought, likeness, sample = _bring(_training_images(data, info, cache), networks)
-    looks = _Looks(networks, brought, min(BARS[0], BARS[0] if bar is None else bar))
+    looks = _Looks(networks, brought, BARS[0] if bar is None else min(BARS[0], bar))
     for images in (Images([found], info.labels, info.size) for found in cards):
         looks.add(images, cards=True)
     for images in (Images([found], info.labels, info.size) for found in others):
         looks.add(images, cards=False)
-    tops, safe = looks.column("top"), looks.column("safe")
-    tried = {f"{each:g}": _count(tops, safe, each) for each in BARS} if bar is None else {}
-    used = choose_bar(tops, safe) if bar is None else bar
+    ratios, unsafe, kinds = looks.column("ratio"), ~looks.column("safe").astype(bool), looks.column("kind")
+    tried = {f"{each:g}": _counts(ratios, unsafe, kinds, each) for each in BARS} if bar is None else {}
+    used = choose_bar(ratios, unsafe, kinds) if bar is None else float(bar)
 
     graph = join(*graphs, used, brought)
     figures = looks.figures(used)
@@ -236,35 +240,47 @@ def cascade(
     return report
 
 
-def choose_bar(
-    tops: NDArray[Any], safe: NDArray[np.bool_], bars: Sequence[float] = BARS, most: float = UNSAFE
-) -> float:
-    """Choose the lowest bar at which few enough of the answers that reach it are unsafe.
+def choose_bar(ratios: NDArray[Any], unsafe: NDArray[np.bool_], kinds: NDArray[np.int64]) -> float:
+    """Choose the lowest bar by which few enough pictures are settled unsafely.
 
     Args:
-        tops: float [M], the first network's largest probability of each picture.
-        safe: bool [M], whether its answer may stand.
-        bars: the bars to try, ascending.
-        most: the largest share of unsafe answers.
+        ratios: float [M], how many times as probable as its next answer the first network's answer to each picture is.
+        unsafe: bool [M], whether it may not stand.
+        kinds: int [M], of which of `KINDS` each picture is.
+
+    Returns:
+        One of `BARS`.
 
     Raises:
-        ModelError: there is none.
+        ModelError: there is none, or nothing is settled by it.
     """
-    for bar in bars:
-        settled, unsafe = _count(tops, safe, bar)
-        if settled and unsafe <= most * settled:
-            return bar
-    settled, unsafe = _count(tops, safe, bars[-1])
+    shown = np.bincount(kinds, minlength=len(KINDS))
+    for bar in BARS:
+        settled, *found = _counts(ratios, unsafe, kinds, bar)
+        if settled and all(count <= UNSAFE * of for count, of in zip(found, shown, strict=True)):
+            return float(bar)
+    counts = (f"{count} of {of}" for count, of in zip(found, shown, strict=True))
     msg = (
-        f"no bar is safe: of the {settled} held-out pictures that the first network is sure of by {bars[-1]:g}, "
-        f"{unsafe} are unsafe, and {most:.1%} may be; train it longer, or name a bar with --bar"
+        f"no bar is safe: where the first network is sure by {BARS[-1]} to 1 it settles {settled} upright cards, and "
+        "unsafely {} upright cards, {} turned ones and {} pictures of no card".format(*counts)
+        + f", of which {UNSAFE:.1%} may be; train it longer, or name a bar with --bar"
     )
     raise ModelError(msg)
 
 
-def _count(tops: NDArray[Any], safe: NDArray[np.bool_], bar: float) -> tuple[int, int]:
-    settled = tops >= np.float32(bar)  # as the graph compares
-    return int(settled.sum()), int((settled & ~safe).sum())
+def _counts(
+    ratios: NDArray[Any], unsafe: NDArray[np.bool_], kinds: NDArray[np.int64], bar: float
+) -> tuple[int, int, int, int]:
+    """Count the upright cards settled by a bar, and the unsafe answers among the settled of each kind."""
+    settled = ratios >= np.float32(bar)
+    upright, turned_, none = (int((settled & unsafe & (kinds == kind)).sum()) for kind in range(len(KINDS)))
+    return int((settled & (kinds == 0)).sum()), upright, turned_, none
+
+
+def ratio(probabilities: Floats) -> Floats:
+    """How many times as probable as the next label the first one is, float [N], of probabilities, float [N, C]."""
+    best = np.sort(probabilities, axis=1)[:, -2:]
+    return np.asarray(best[:, 1] / np.maximum(best[:, 0], np.finfo(np.float32).tiny), np.float32)
 
 
 def _check_parts(
@@ -408,18 +424,19 @@ class _Looks:
 
     def _ask(self, pixels: NDArray[np.uint8], truth: NDArray[np.int64] | None, *, upright: bool) -> None:
         early, inner = self.networks[0](pixels)
-        top, label = early.max(1), early.argmax(1)
-        cosine, same, fills = np.full(len(top), np.nan), np.ones(len(top), bool), np.zeros(len(top), bool)
-        at = np.flatnonzero(top >= self.lowest) if upright or truth is None else np.zeros(0, np.int64)
+        ratios, label = ratio(early), early.argmax(1)
+        cosine, same, fills = np.full(len(label), np.nan), np.ones(len(label), bool), np.zeros(len(label), bool)
+        right = np.zeros(len(label), bool) if truth is None else label == truth
+        at = np.flatnonzero((ratios >= self.lowest) & (~right | upright))
         if at.size:
             late, outer = self.networks[1](np.ascontiguousarray(pixels[at]))
             same[at] = late.argmax(1) == label[at]
             fills[at] = late.max(1) >= np.float32(FILLS)
             cosine[at] = _cosines(inner[at], outer, self.brought)
         kind = 2 if truth is None else 0 if upright else 1
-        safe = same & fills if truth is None else label == truth
+        safe = right | (same & fills)
         self.parts.append(
-            {"top": top, "safe": safe, "same": same, "cosine": cosine, "kind": np.full(len(top), kind, np.int64)}
+            {"ratio": ratios, "safe": safe, "same": same, "cosine": cosine, "kind": np.full(len(label), kind, np.int64)}
         )
 
     def column(self, name: str) -> NDArray[Any]:
@@ -428,12 +445,16 @@ class _Looks:
 
     def figures(self, bar: float) -> dict[str, Any]:
         """Count what the first settles by a bar."""
-        top, safe, kind = self.column("top"), self.column("safe").astype(bool), self.column("kind")
-        kinds = [Settled(int((kind == at).sum()), *_count(top[kind == at], safe[kind == at], bar)) for at in range(3)]
-        settled = (top >= np.float32(bar)) & (kind == 0)
+        reached = self.column("ratio") >= np.float32(bar)
+        safe, kind = self.column("safe").astype(bool), self.column("kind")
+        kinds = [
+            Settled(*(int((which & (kind == at)).sum()) for which in (kind >= 0, reached, reached & ~safe)))
+            for at in range(len(KINDS))
+        ]
+        settled = reached & (kind == 0)
         cosines = self.column("cosine")[settled]
         return {
-            **dict(zip(("upright", "turned", "no_card"), kinds, strict=True)),
+            **dict(zip(KINDS, kinds, strict=True)),
             "same_label": kinds[0].pictures - int((settled & ~self.column("same").astype(bool)).sum()),
             "likeness_settled": float(cosines.mean()) if cosines.size else None,
         }
@@ -445,7 +466,7 @@ def _told(infos: tuple[ModelInfo, ModelInfo], bar: float, figures: dict[str, Any
     found = {name: asdict(value) if isinstance(value, Settled) else value for name, value in figures.items()}
     return {
         "bar": bar,
-        "first": {name: getattr(first, name) for name in ("version", "name", "size", "data_hash", "commit")},
+        "first": {name: getattr(first, name) for name in ("version", "name", "size", "data_hash", "commit", "config")},
         "then": {"version": then.version},
         "held_out": found | {"likeness": likeness},
     }
@@ -456,7 +477,7 @@ def _difference(file: Path, sample: _Sample, bar: float) -> float:
     pixels, early, late = sample
     classifier = Classifier(file)
     found = np.concatenate([classifier.run(pixels[at : at + _BATCH])[0] for at in range(0, len(pixels), _BATCH)])
-    tops = early.max(1)
-    wanted = np.where((tops >= np.float32(bar))[:, None], early, late)
-    clear = np.abs(tops - bar) > 1e-5  # nearer, the last digits decide, which differ by the batch
+    ratios = ratio(early)
+    wanted = np.where((ratios >= np.float32(bar))[:, None], early, late)
+    clear = np.abs(ratios - bar) > 1e-3 * bar  # nearer, the last digits decide, which differ by the batch
     return float(np.abs(found - wanted)[clear].max(initial=0.0))

@@ -75,9 +75,9 @@ def join(
     Args:
         first: asked about every image. Takes uint8 [N, s, s, 3] and gives probabilities float32 [N, C] and an embedding
             float32 [N, D'].
-        then: asked about those images whose largest probability by the first is below the bar. Takes uint8
-            [N, S, S, 3], S a whole multiple of s, and gives [N, C] and [N, D].
-        bar: a probability.
+        then: asked about those images whose largest probability by the first is less than the bar times its second
+            largest. Takes uint8 [N, S, S, 3], S a whole multiple of s, and gives [N, C] and [N, D].
+        bar: a ratio.
         brought: float32 [D', R], [R, D] and [D]: the first's embeddings are multiplied by the two and shifted by the
             third, which brings them among the second's.
 
@@ -98,15 +98,19 @@ def join(
         numpy_helper.from_array(shift.astype(np.float32), f"{OWN}shift"),
         numpy_helper.from_array(np.array(bar, np.float32), f"{OWN}bar"),
         numpy_helper.from_array(np.array(0, np.int64), f"{OWN}none"),
-        numpy_helper.from_array(np.array([1], np.int64), f"{OWN}labels"),
+        numpy_helper.from_array(np.array([2], np.int64), f"{OWN}two"),
+        numpy_helper.from_array(np.array(1, np.int64), f"{OWN}one"),
     ]
     nodes += [
         _node("Cast", ["down_half"], ["down"], to=TensorProto.FLOAT),
         _node("Cast", ["up_half"], ["up"], to=TensorProto.FLOAT),
         _node("MatMul", ["from", "down"], ["between"]),
         _node("Gemm", ["between", "up", "shift"], [EMBEDDING]),
-        _node("ReduceMax", [PROBABILITIES, "labels"], ["top"], keepdims=0),
-        _node("GreaterOrEqual", ["top", "bar"], ["sure"]),
+        _node("TopK", [PROBABILITIES, "two"], ["best", "best_labels"]),
+        _node("Gather", ["best", "none"], ["top"], axis=1),
+        _node("Gather", ["best", "one"], ["next"], axis=1),
+        _node("Mul", ["next", "bar"], ["enough"]),
+        _node("GreaterOrEqual", ["top", "enough"], ["sure"]),
         _node("Not", ["sure"], ["unsure"]),  # which holds for a NaN, too
         _node("NonZero", ["unsure"], ["row"]),
         _node("Transpose", ["row"], ["places"], perm=[1, 0]),

@@ -18,12 +18,13 @@ from fulldeck.data.layout import split_folder
 from fulldeck.errors import DataError, ModelError
 from fulldeck.inference.classifier import Classifier
 from fulldeck.inference.model_file import ModelInfo
+from fulldeck.training.cascade_graph import last_network
 from fulldeck.training.evaluate import find_model
-from fulldeck.training.export import ROUNDED, fingerprint, store_half, write_model
+from fulldeck.training.export import ROUNDED, fingerprint, store_bytes, store_half, write_model
 from fulldeck.training.quantise import answers, choose, divergence, optimise, quantise, weighted_layers
 from fulldeck.training.target import check_target, writing
 
-Precision = Literal["int8", "half", "float"]
+Precision = Literal["int8", "half", "float", "int8-weights"]
 
 CALIBRATED_ON = 256
 """Images by which ranges are measured: enough for each of 53 labels."""
@@ -31,7 +32,7 @@ CALIBRATED_ON = 256
 COMPARED_ON = 512
 """Other images, on which the answers of both are compared."""
 
-AGREEMENT = {"int8": 0.98, "half": 1.0, "float": 1.0}
+AGREEMENT = {"int8": 0.98, "half": 1.0, "float": 1.0, "int8-weights": 0.99}
 """The least share of images that must get the same label as before."""
 
 STORED_SIZE = 224  # pixels: the cache that training uses, too
@@ -44,7 +45,8 @@ class Compression:
     Attributes:
         model, version: the file written, and its version.
         source, source_version: what it is made from.
-        precision: int8, half or float.
+        from_cascade: whether that is a cascade, of which the large network was taken.
+        precision: int8, int8-weights, half or float.
         optimised: whether the graph is stored as ONNX Runtime optimises it.
         images: how many training images both have answered; none of them was calibrated on.
         same_label: how many got the same label from both.
@@ -60,6 +62,7 @@ class Compression:
     model: str
     version: str
     source: str
+    from_cascade: bool
     source_version: str
     precision: Precision
     optimised: bool
@@ -78,8 +81,9 @@ class Compression:
     def summary(self) -> str:
         """Say in a few lines what was written and how it compares."""
         kept = f", in float32: {', '.join(self.float_layers)}" if self.float_layers else ""
+        whole = f" the large network of {self.source}," if self.from_cascade else ""
         return (
-            f"{self.model}: version {self.version}, {self.precision}{kept}, "
+            f"{self.model}:{whole} version {self.version}, {self.precision}{kept}, "
             f"{self.megabytes:.1f} MB of {self.source_megabytes:.1f}\n"
             f"beside {self.source_version} on {self.images} images: same label {self.same_label}, "
             f"accepted alike {self.same_acceptance}, right {self.right} (it: {self.source_right})\n"
@@ -99,32 +103,35 @@ def compress(
     """Write a smaller or faster model file, and a report beside it.
 
     Args:
-        model: a model file of ``fulldeck export``, a run folder with one, or "champion".
+        model: a model file of ``fulldeck export``, a run folder with one, or "champion". Of a cascade the large network
+            is taken.
         out: the file to write; by default beside the model, called after the precision. For the champion, here.
         data: a dataset whose ``train`` split calibrates, and compares on other images.
         precision: ``int8`` quantises kernels and activations; the first and the last layer stay in float32 where that
-            pays. ``half`` stores the weights in half precision. ``float`` leaves them.
+            pays. ``int8-weights`` stores kernels so, and computes in float32. ``half`` stores the weights in half
+            precision. ``float`` leaves them.
         optimised: store the graph as ONNX Runtime rewrites it, up to its extended level: nothing else can read it.
         cache: the folder for decoded images.
 
     Raises:
         ConfigError: ``out`` is the model itself, a folder, or cannot be written.
         DataError: the dataset cannot be used for this model.
-        ModelError: the model cannot be used, is compressed already or a cascade, or what is made does not answer as it
-            does.
+        ModelError: the model cannot be used or computes in 8 bits already, or what is made does not answer as it does.
     """
     path = find_model(model)
     target = out or _usual_name(model, path, precision)
     check_target(target, path)
     info = Classifier(path, threads=1).info
-    if "compression" in info.config:
-        msg = f"{path} is compressed already; take the model that it was made from: {info.config['compression']['of']}"
+    before = info.config.get("compression", {})
+    if before.get("precision") == "int8":
+        msg = f"{path} computes in 8 bits already; take the model that it was made from: {before['of']}"
         raise ModelError(msg)
-    if "cascade" in info.config:
-        parts = " and ".join(info.config["cascade"][part]["version"] for part in ("first", "then"))
-        msg = f"{path} is a cascade; compress one of the models that it joins ({parts}), and join them again"
-        raise ModelError(msg)
-    whole = optimise(onnx.load(path), ort.GraphOptimizationLevel.ORT_ENABLE_BASIC)  # half-stored weights turn back
+    joined = info.config.get("cascade")
+    if joined:
+        others = {key: value for key, value in info.config.items() if key != "cascade"}
+        info = replace(info, version=joined["then"]["version"], config=others)
+    graph = last_network(onnx.load(path))
+    whole = optimise(graph, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC)  # half-stored weights turn back
     calibration, compared, truth = _images(data, info, cache)
     wanted = answers(whole, compared)
 
@@ -136,6 +143,8 @@ def compress(
         graph = optimise(graph, ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
     if precision == "half":
         store_half(graph)
+    if precision == "int8-weights":
+        store_bytes(graph)
 
     compression = {"of": info.version, "precision": precision, "optimised": optimised, "float_layers": list(kept)}
     made = replace(
@@ -155,6 +164,7 @@ def compress(
         model=str(target),
         version=made.version,
         source=str(path),
+        from_cascade=bool(joined),
         source_version=info.version,
         precision=precision,
         optimised=optimised,
@@ -170,7 +180,7 @@ def compress(
         megabytes=round(part.stat().st_size / 1e6, 2),
         source_megabytes=round(path.stat().st_size / 1e6, 2),
     )
-    rounded = precision == "int8" or report.largest_difference < ROUNDED
+    rounded = "int8" in precision or report.largest_difference < ROUNDED
     if report.same_label < AGREEMENT[precision] * report.images or not rounded:
         part.unlink()
         msg = (

@@ -37,11 +37,7 @@ def start_from_model(module: CardModule, file: Path, images: Iterable[Tensor]) -
     if info.labels != module.labels:
         msg = f"init={file} knows other labels than the data; train from another start"
         raise ConfigError(msg)
-    graph = last_network(onnx.load(file)).graph
-    tensors = {each.name: torch.from_numpy(np.array(numpy_helper.to_array(each))) for each in graph.initializer}
-    # what is stored in half precision has its name from the node that turns it back
-    whole = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "Cast"}
-    tensors = {whole.get(name, name): value.float() for name, value in tensors.items() if value.is_floating_point()}
+    tensors = _weights(last_network(onnx.load(file)).graph)
     norms: list[nn.BatchNorm2d] = []
     pending: Tensor | None = None
     with torch.no_grad():
@@ -62,6 +58,18 @@ def start_from_model(module: CardModule, file: Path, images: Iterable[Tensor]) -
                 norms.append(part)
                 pending = None
     measure(module, norms, images)
+
+
+def _weights(graph: onnx.GraphProto) -> dict[str, Tensor]:
+    """Give a graph's weights by name; what is stored in fewer bits has its name from the nodes that turn it back."""
+    tensors = {each.name: torch.from_numpy(np.array(numpy_helper.to_array(each))) for each in graph.initializer}
+    for node in graph.node:
+        given = [tensors[name] for name in node.input if name in tensors]
+        if node.op_type == "Cast" and given:
+            tensors[node.output[0]] = given[0].float()
+        elif node.op_type == "Mul" and len(given) == len(node.input):  # of levels and their scale
+            tensors[node.output[0]] = given[0] * given[1]
+    return tensors
 
 
 def _copy(parameter: Tensor, tensors: dict[str, Tensor], name: str, file: Path) -> None:
