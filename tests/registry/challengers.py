@@ -1,9 +1,10 @@
 """Challengers without a training: the champion's file, edited as the mistake would have left it, and sealed again.
 
 ``BAD`` names for each what the gate must find; ``ALONE`` are those that must fail for that alone. Nothing here hangs on
-which champion it is: weights are edited in full precision, and stored again as the champion's are.
+which champion it is: weights are edited in full precision, and stored in half of it.
 """
 
+import functools
 import json
 
 import numpy as np
@@ -13,30 +14,44 @@ from onnx import TensorProto, helper, numpy_helper
 from fulldeck.cards import CARDS, LABELS, Rank, Suit
 from fulldeck.inference.model_file import METADATA_KEY, champion_path
 from fulldeck.inference.seal import seal
+from fulldeck.training.cascade_graph import last_network
 from fulldeck.training.export import store_half
 
 HEAD = ("network.classifier.weight", "network.classifier.bias")
 
 
-def halves(model):
-    """The conversions of weights that are stored in half precision."""
-    stored = {one.name for one in model.graph.initializer if one.data_type == TensorProto.FLOAT16}
-    return [node for node in model.graph.node if node.op_type == "Cast" and node.input[0] in stored]
+@functools.cache
+def _champion():
+    whole = onnx.load(champion_path())
+    model = last_network(whole)
+    helper.set_model_props(model, {entry.key: entry.value for entry in whole.metadata_props})
+    values = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+    nodes = []
+    for node in model.graph.node:
+        given = [values[name] for name in node.input if name in values]
+        if node.op_type == "Cast" and given:
+            values[node.output[0]] = given[0].astype(np.float32)
+        elif node.op_type == "Mul" and len(given) == 2:
+            values[node.output[0]] = given[0] * given[1]
+        else:
+            nodes.append(node)
+    read = {name for node in nodes for name in node.input}
+    weights = [numpy_helper.from_array(value, name) for name, value in values.items() if name in read]
+    graph = helper.make_graph(nodes, model.graph.name, model.graph.input, model.graph.output, weights)
+    model.graph.CopyFrom(graph)
+    return model.SerializeToString()
 
 
 def champion():
-    """The champion, with all its weights in full precision under their own names."""
-    model = onnx.load(champion_path())
-    for node in halves(model):
-        stored = tensor(model, node.input[0])
-        stored.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(stored).astype(np.float32), node.output[0]))
-        model.graph.node.remove(node)
-    return model
+    """The large network of the champion, with all its weights in full precision under their own names.
+
+    It stands for the champion here: what is wrong with one of two networks shows only where that one is asked.
+    """
+    return onnx.load_from_string(_champion())
 
 
 def sealed(model):
-    if halves(onnx.load(champion_path())):
-        store_half(model)
+    store_half(model)
     return seal(model.SerializeToString())
 
 

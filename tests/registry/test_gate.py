@@ -8,13 +8,12 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from challengers import ALONE, BAD, GOOD
+from challengers import ALONE, BAD, GOOD, champion, sealed
 
 from fulldeck.data.manifest import content_hash
 from fulldeck.data.no_card import no_card
 from fulldeck.data.render import render
 from fulldeck.errors import ConfigError, DataError
-from fulldeck.inference.model_file import champion_path
 from fulldeck.registry import decision_page
 from fulldeck.registry.decision_page import Facts
 from fulldeck.registry.frozen import load
@@ -66,9 +65,11 @@ def plain_rules(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def incumbent(plain_rules):
+def incumbent(plain_rules, tmp_path_factory):
     rules = Rules.model_validate(plain_rules)
-    return Incumbent(rules, load(rules), champion_path())
+    file = tmp_path_factory.mktemp("incumbent") / "champion.onnx"
+    file.write_bytes(sealed(champion()))
+    return Incumbent(rules, load(rules), file)
 
 
 @pytest.fixture
