@@ -26,6 +26,7 @@ LARGE = encoded((10, 10, 250), size=(4000, 4000))
 """Takes a tenth of a second to decode, or several."""
 
 PNG = {"Content-Type": "image/png"}
+BATCHES = "fulldeck_batch_images"
 
 
 @asynccontextmanager
@@ -82,6 +83,32 @@ def test_processes_answer_as_the_recognizer_does(tiny_model):
             assert shown['fulldeck_worker_resident_memory_bytes{worker="1"}'] > 2**20
             assert shown['fulldeck_stage_seconds_count{stage="decode"}'] == 5  # two jobs a form, one for the photo
             assert shown["fulldeck_batch_images_sum"] == 13
+
+    asyncio.run(scenario())
+
+
+def test_what_comes_while_a_worker_is_busy_is_inferred_at_once(tiny_model):
+    colours = [encoded((40 * at, 10, 250 - 40 * at)) for at in range(6)]
+
+    async def scenario() -> None:
+        async with service(tiny_model, workers=1) as client:
+
+            async def label(data: bytes) -> str:
+                response = await client.post("/classify/", content=data, headers=PNG)
+                return response.json()["predictions"][0]["label"]
+
+            alone = [await label(data) for data in colours]
+            before = await figures(client)
+            slow = asyncio.ensure_future(client.post("/classify/", content=LARGE, headers=PNG))
+            await asyncio.sleep(0.05)  # it is busy now
+            bad = asyncio.ensure_future(client.post("/classify/", content=b"no image", headers=PNG))
+            assert await asyncio.gather(*map(label, colours)) == alone
+            assert (await slow).status_code == 200
+            assert (await bad).status_code == 415
+            after = await figures(client)
+            runs, images = (after[name] - before[name] for name in (f"{BATCHES}_count", f"{BATCHES}_sum"))
+            assert images == len(colours) + 1
+            assert runs < images
 
     asyncio.run(scenario())
 

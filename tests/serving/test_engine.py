@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from fulldeck.serving.app import create_app
+from fulldeck.serving.engine import PLACES_PER_WORKER
 from fulldeck.serving.settings import Settings
 from sent_images import encoded
 
@@ -36,8 +37,9 @@ async def figures(client: httpx.AsyncClient) -> dict[str, float]:
 
 
 async def occupied(client: httpx.AsyncClient) -> list[asyncio.Future[httpx.Response]]:
-    """Requests that take both places of one worker for a while."""
-    large = [asyncio.ensure_future(client.post("/classify/", content=LARGE, headers=PNG)) for _ in range(2)]
+    """Requests that take all places of one worker for a while."""
+    places = range(PLACES_PER_WORKER)
+    large = [asyncio.ensure_future(client.post("/classify/", content=LARGE, headers=PNG)) for _ in places]
     while not client.app.state.engine.queue.busy:
         await asyncio.sleep(0)
     return large
@@ -61,10 +63,10 @@ def test_past_its_capacity_it_sheds_at_once_and_answers_what_it_took(tiny_model)
                 ended.append((response.status_code, loop.time() - start))
                 return response
 
-            responses = await asyncio.gather(*(ask() for _ in range(12)))
+            responses = await asyncio.gather(*(ask() for _ in range(PLACES_PER_WORKER + 10)))
             taken = [r for r in responses if r.status_code == 200]
             shed = [r for r in responses if r.status_code == 503]
-            assert (len(taken), len(shed)) == (5, 7)  # two in their places, three in the line
+            assert (len(taken), len(shed)) == (PLACES_PER_WORKER + 3, 7)  # three in the line
             assert {r.json()["code"] for r in shed} == {"queue-full"}
             assert {r.headers["retry-after"] for r in shed} == {"1"}
             assert [status for status, _ in ended[:7]] == [503] * 7
@@ -142,7 +144,7 @@ def test_a_client_that_leaves_while_it_waits_is_forgotten(tiny_model):
             assert {r.status_code for r in await asyncio.gather(*large)} == {200}
             shown = await figures(client)
             assert shown['fulldeck_requests_total{method="POST",route="/classify",status="499"}'] == 1
-            assert shown['fulldeck_stage_seconds_count{stage="decode"}'] == 2
+            assert shown['fulldeck_stage_seconds_count{stage="decode"}'] == PLACES_PER_WORKER
 
     asyncio.run(scenario())
 

@@ -22,10 +22,10 @@ from fulldeck.serving.settings import Settings
 from fulldeck.serving.threads import wait
 from fulldeck.serving.work import Outcome, Task, What
 
-PLACES_PER_WORKER = 2
-"""So many requests a worker are past the queue, so that a worker that is done finds the next one's images ready."""
+PLACES_PER_WORKER = 4
+"""So many requests a worker are past the queue: what has come while a worker was busy it infers at once."""
 
-WAITING_PER_WORKER = 6
+WAITING_PER_WORKER = 4
 """So many requests a worker may wait while more come than can be done: the last of them waits for some eight images."""
 
 

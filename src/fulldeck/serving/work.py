@@ -3,6 +3,7 @@
 It runs in a thread of the service or in a process of its own, and knows nothing of HTTP, of queues or of either.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Literal, Protocol
@@ -73,44 +74,81 @@ def perform(recognizer: Recognizer, task: Task, progress: Progress) -> Outcome:
     Raises:
         ModelError: the locator file cannot be used.
     """
-    return (_classify if task.what == "classify" else _locate)(recognizer, task, progress)
+    if task.what == "locate":
+        return _locate(recognizer, task, progress)
+    [outcome] = classify_together(recognizer, [(task, progress)])
+    return outcome
 
 
-def _classify(recognizer: Recognizer, task: Task, progress: Progress) -> Outcome:
-    outcome = Outcome()
-    pictures, squares = [], []
+def classify_together(recognizer: Recognizer, work: Sequence[tuple[Task, Progress]]) -> list[Outcome]:
+    """Do some tasks of one picture or more that are to be classified, and infer all of them at once.
+
+    Returns:
+        One a task; the time that inference took is that of all until the task was done.
+
+    Raises:
+        ModelError: the locator file cannot be used.
+    """
+    decoded = [_decode(recognizer, task, progress) for task, progress in work]
+    ready = [one for one in decoded if one.squares and not one.outcome.bad and not one.progress.abandoned]
+    if not ready:
+        return [one.outcome for one in decoded]
+    start = perf_counter()
+    batch = np.stack([square for one in ready for square in one.squares])
+    wholes, embeddings = recognizer.predict_and_embed(batch)
+    wholes = recognizer.look_aside(batch, wholes)
+    ready[0].outcome.batches = [len(batch)]
+    first = 0
+    for one in ready:
+        part = slice(first, first := first + len(one.squares))
+        _name(recognizer, one, batch[part], wholes[part], embeddings[part])
+        if not one.outcome.bad:
+            one.outcome.inferring = perf_counter() - start
+    return [one.outcome for one in decoded]
+
+
+@dataclass(slots=True)
+class _Decoded:
+    """A task's files as pictures, and each as the square that the classifier looks at."""
+
+    task: Task
+    progress: Progress
+    outcome: Outcome = field(default_factory=Outcome)
+    pictures: list[Picture] = field(default_factory=list)
+    squares: list[Any] = field(default_factory=list)
+
+
+def _decode(recognizer: Recognizer, task: Task, progress: Progress) -> _Decoded:
+    found = _Decoded(task, progress)
     start = perf_counter()
     for index, (name, data) in enumerate(task.files, task.start):
         if progress.abandoned:
-            return Outcome()
+            return _Decoded(task, progress)
         progress.decode(index)
         try:
-            pictures.append(Picture(data, name, task.max_pixels))
+            found.pictures.append(Picture(data, name, task.max_pixels))
             # Small at once, so that a request's photos never lie in memory together.
-            squares.append(pictures[-1].square(recognizer.info.size))
+            found.squares.append(found.pictures[-1].square(recognizer.info.size))
         except ImageError as error:
-            outcome.bad.append((index, error))
+            found.outcome.bad.append((index, error))
     progress.decode(None)
-    decoded = perf_counter()
-    outcome.decoding = decoded - start
-    if outcome.bad or progress.abandoned:
-        return outcome
-    batch = np.stack(squares)
-    wholes, embeddings = recognizer.predict_and_embed(batch)
-    wholes = recognizer.look_aside(batch, wholes)
+    found.outcome.decoding = perf_counter() - start
+    return found
+
+
+def _name(recognizer: Recognizer, one: _Decoded, squares: Any, wholes: Sequence[Any], embeddings: Any) -> None:
+    """Put into a task's outcome what its pictures show, of which the whole has been looked at."""
     predictions = []
-    for index, (picture, whole) in enumerate(zip(pictures, wholes, strict=True), task.start):
+    for index, (picture, whole) in enumerate(zip(one.pictures, wholes, strict=True), one.task.start):
         try:
             predictions.append(recognizer.second_look(picture, whole))
         except ImageError as error:  # at another scale its decoder may see another fault
-            outcome.bad.append((index, error))
-    if outcome.bad:
-        return outcome
-    outcome.inferring = perf_counter() - decoded
-    outcome.batches = [len(batch)]
-    seen = map(observe, (data for _, data in task.files), batch, embeddings) if task.observing else [None] * len(batch)
-    outcome.results = list(zip(predictions, seen, strict=True))
-    return outcome
+            one.outcome.bad.append((index, error))
+    if one.outcome.bad:
+        return
+    files = (data for _, data in one.task.files)
+    seen = map(observe, files, squares, embeddings) if one.task.observing else [None] * len(squares)
+    one.outcome.results = list(zip(predictions, seen, strict=True))
 
 
 def _locate(recognizer: Recognizer, task: Task, progress: Progress) -> Outcome:

@@ -9,6 +9,7 @@ import json
 import mmap
 import os
 import pickle
+import select
 import signal
 import socket
 import struct
@@ -19,10 +20,10 @@ from typing import Any
 
 from fulldeck.errors import FulldeckError
 from fulldeck.garbage import look_for_garbage
-from fulldeck.inference.recognizer import Alternative, Prediction, Recognizer
+from fulldeck.inference.recognizer import CHUNK, Alternative, Prediction, Recognizer
 from fulldeck.monitoring.observation import Observation
 from fulldeck.serving.model_source import EXAMPLE
-from fulldeck.serving.work import Outcome, Task, perform
+from fulldeck.serving.work import Outcome, Progress, Task, classify_together, perform
 
 HEAD = struct.Struct("<Q")
 """Before each message: its length in bytes. A message is pickled; nobody else can write to the socket."""
@@ -127,15 +128,45 @@ def _next(connection: socket.socket) -> tuple[int, Task]:
 
 
 def _work(connection: socket.socket, board: Board, recognizer: Recognizer) -> None:
+    further: tuple[int, Task] | None = None
     while True:
-        number, task = _next(connection)
+        group = [further or _next(connection)]
+        further = None
+        # What has come meanwhile is inferred at once: that costs less than one picture after the other.
+        while further is None and _may_grow(group) and _has_come(connection):
+            task = _next(connection)
+            if _may_grow([*group, task], most=CHUNK):
+                group.append(task)
+            else:
+                further = task
+        for answer in answers(recognizer, [(task, _Progress(board, number)) for number, task in group]):
+            connection.sendall(framed(answer))
+
+
+def _may_grow(group: list[tuple[int, Task]], most: int = CHUNK - 1) -> bool:
+    """Whether all of a group are to be classified, and their pictures are no more than so many."""
+    images = sum(len(task.files) for _, task in group)
+    return images <= most and all(task.what == "classify" for _, task in group)
+
+
+def _has_come(connection: socket.socket) -> bool:
+    return bool(select.select([connection], [], [], 0)[0])
+
+
+def answers(recognizer: Recognizer, work: list[tuple[Task, Progress]]) -> list[Any]:
+    """Do tasks, several only if all are to be classified: an outcome or an error for each."""
+    if len(work) > 1:
         try:
-            answer: Any = perform(recognizer, task, _Progress(board, number))
-        except FulldeckError as error:
-            answer = error
-        except Exception:  # noqa: BLE001  (a fault of ours, which the service logs under the request's id)
-            answer = RuntimeError(traceback.format_exc())
-        connection.sendall(framed(answer))
+            return list(classify_together(recognizer, work))
+        except Exception:  # noqa: BLE001  (one of them is at fault, and the others shall not suffer for it)
+            return [answer for one in work for answer in answers(recognizer, [one])]
+    [(task, progress)] = work
+    try:
+        return [perform(recognizer, task, progress)]
+    except FulldeckError as error:
+        return [error]
+    except Exception:  # noqa: BLE001  (a fault of ours, which the service logs under the request's id)
+        return [RuntimeError(traceback.format_exc())]
 
 
 def main() -> None:
