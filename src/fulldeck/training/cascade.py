@@ -288,7 +288,10 @@ def _check_parts(
 ) -> None:
     for path, graph in zip(paths, graphs, strict=True):
         if is_cascade(graph):
-            msg = f"{path} is a cascade already; take one of the two models that it joins"
+            msg = (
+                f"{path} is a cascade already; take one of the two models that it joins (`fulldeck compress {path} "
+                "--precision int8-weights --out large.onnx` writes the large one)"
+            )
             raise ModelError(msg)
     if infos[0].labels != infos[1].labels:
         msg = f"{paths[0]} and {paths[1]} know different labels, so one cannot answer for the other"

@@ -180,8 +180,9 @@ def compress(
         megabytes=round(part.stat().st_size / 1e6, 2),
         source_megabytes=round(path.stat().st_size / 1e6, 2),
     )
-    rounded = "int8" in precision or report.largest_difference < ROUNDED
-    if report.same_label < AGREEMENT[precision] * report.images or not rounded:
+    least = AGREEMENT[precision]
+    moved = least == 1.0 and report.largest_difference >= ROUNDED
+    if report.same_label < least * report.images or moved:
         part.unlink()
         msg = (
             f"{target} was not written: it gives {report.same_label} of {report.images} images the label that {path} "
