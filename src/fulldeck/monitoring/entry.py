@@ -13,6 +13,7 @@ HEAD = struct.Struct("<II")
 """A record's head: the length of what follows, and its CRC-32."""
 
 _PARTS = struct.Struct("<II")  # of what follows, the lengths of the JSON and of the embedding; the rest is the image
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -56,7 +57,7 @@ class Entry:
         fields = self.to_row()
         time, embedding, image = (fields.pop(name) for name in ("time", "embedding", "image"))
         fields |= {"microseconds": (time - _EPOCH) // timedelta(microseconds=1), "has_image": image is not None}
-        text = json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        text = _ENCODE(fields).encode("utf-8", "surrogatepass")
         body = b"".join((_PARTS.pack(len(text), len(embedding)), text, embedding, image or b""))
         return HEAD.pack(len(body), zlib.crc32(body)) + body
 

@@ -19,7 +19,6 @@ from fulldeck.serving.model_source import open_model
 from fulldeck.serving.problems import BadFile, Problem, bad_file, bad_files
 from fulldeck.serving.queue import Queue
 from fulldeck.serving.settings import Settings
-from fulldeck.serving.threads import wait
 from fulldeck.serving.work import Outcome, Task, What
 
 PLACES_PER_WORKER = 4
@@ -221,14 +220,9 @@ class Engine:
         jobs = []
         for start in range(0, len(uploads), size):
             files = [(upload.name, upload.data) for upload in uploads[start : start + size]]
-            job = crew.submit(Task(what, start, files, settings.max_pixels, self._observing))
-            job.future.add_done_callback(self._note)
-            jobs.append(job)
-        done = asyncio.gather(*(job.future for job in jobs), return_exceptions=True)
-        # Nobody can be stopped inside a decoder. The place is not free before the worker is.
-        done.add_done_callback(lambda _: self.queue.leave())
+            jobs.append(crew.submit(Task(what, start, files, settings.max_pixels, self._observing)))
         try:
-            await self._finish(jobs, done, uploads)
+            await self._finish(jobs, uploads)
         finally:
             for job in jobs:
                 job.abandon()
@@ -248,36 +242,68 @@ class Engine:
         for images in outcome.batches:
             self._metrics.inferred(images)
 
-    async def _finish(self, jobs: list[Job], done: asyncio.Future[Any], uploads: list[Upload]) -> None:
-        """Wait for all jobs.
+    async def _finish(self, jobs: list[Job], uploads: list[Upload]) -> None:
+        """Wait for all jobs, which give their place back when they are done, waited for or not.
 
         Raises:
             Problem: 422 decode-timeout, which names the files.
         """
+        loop = asyncio.get_running_loop()
         limit = self._settings.decode_seconds
-        left = limit
-        while not done.done():
-            await wait(done, left)
+        done: asyncio.Future[None] = loop.create_future()
+        left = len(jobs)
+        late: asyncio.TimerHandle
+
+        def finished(future: asyncio.Future[Outcome]) -> None:
+            nonlocal left
+            self._note(future)
+            left -= 1
+            if left:
+                return
+            # Nobody can be stopped inside a decoder. The place is not free before the worker is.
+            self.queue.leave()
+            if not done.done():
+                done.set_result(None)
+
+        def look() -> None:
+            nonlocal late
             if done.done():
                 return
             decoding = [found for job in jobs if (found := job.decoding()) is not None]
             ages = {index: perf_counter() - since for index, since in decoding}
-            left = max(limit - max(ages.values(), default=0.0), 0.001)
-            self._refuse(
-                BadFile(
-                    file=uploads[index].name,
-                    index=index,
-                    status=HTTPStatus.UNPROCESSABLE_ENTITY,
-                    code="decode-timeout",
-                    detail=f"{uploads[index].name}: it did not decode within {limit:g} seconds: make it smaller",
-                )
-                for index, age in ages.items()
-                if age >= limit
+            if slow := [index for index, age in ages.items() if age >= limit]:
+                done.set_exception(self._too_slow(slow, uploads))
+            else:
+                late = loop.call_later(max(limit - max(ages.values(), default=0.0), 0.001), look)
+
+        for job in jobs:
+            job.future.add_done_callback(finished)
+        late = loop.call_later(limit, look)
+        try:
+            await done
+        finally:
+            late.cancel()
+
+    def _too_slow(self, indices: list[int], uploads: list[Upload]) -> Problem:
+        limit = self._settings.decode_seconds
+        return self._refusal(
+            BadFile(
+                file=uploads[index].name,
+                index=index,
+                status=HTTPStatus.UNPROCESSABLE_ENTITY,
+                code="decode-timeout",
+                detail=f"{uploads[index].name}: it did not decode within {limit:g} seconds: make it smaller",
             )
+            for index in indices
+        )
 
     def _refuse(self, files: Iterable[BadFile]) -> None:
         bad = list(files)
+        if bad:
+            raise self._refusal(bad)
+
+    def _refusal(self, files: Iterable[BadFile]) -> Problem:
+        bad = list(files)
         for file in bad:
             self._metrics.refused(file.code)
-        if bad:
-            raise bad_files(bad)
+        return bad_files(bad)

@@ -1,14 +1,15 @@
 """Hands what was answered to the prediction log."""
 
+import asyncio
 import errno
 import hashlib
 import os
 import re
 import tempfile
 from collections.abc import Iterable
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fulldeck.errors import ConfigError
 from fulldeck.inference.model_file import ModelInfo
@@ -19,11 +20,6 @@ from fulldeck.monitoring.observation import Observation
 from fulldeck.monitoring.prediction_log import MEMORY_BYTES, PredictionLog
 from fulldeck.serving.limits import Upload
 from fulldeck.serving.settings import Settings
-from fulldeck.serving.threads import in_loop, wait
-
-if TYPE_CHECKING:
-    import asyncio
-    from concurrent.futures import Future
 
 Row = tuple[Upload, Prediction, Observation]
 """A file, what is said of it or of one card on it, and what that looked like."""
@@ -86,6 +82,23 @@ def _folder(settings: Settings) -> Path:
         raise ConfigError(f"there is no home in which the prediction log could lie: {_INSTEAD}") from None
 
 
+class _Keeping:
+    """The entries of the answers that are about to go out at the same moment, and those answers, which wait."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.waiting: list[asyncio.Future[None]] = []
+        self.late: asyncio.TimerHandle | None = None
+
+    def kept(self) -> None:
+        """Let the answers go."""
+        if self.late is not None:
+            self.late.cancel()
+        for answer in self.waiting:
+            if not answer.done():
+                answer.set_result(None)
+
+
 class Recorder:
     """The log of one app.
 
@@ -97,8 +110,7 @@ class Recorder:
     def __init__(self, log: PredictionLog, images: bool) -> None:
         self.log = log
         self._images = images
-        self._keeping: Future[None] | None = None  # that of the last answer, which the next one may share
-        self._kept: asyncio.Future[None]
+        self._next: _Keeping | None = None
 
     async def record(self, request_id: str, key: str | None, model: ModelInfo, rows: Iterable[Row]) -> None:
         """Log an answer that is about to go out; it does not fail, and hardly waits.
@@ -129,7 +141,21 @@ class Recorder:
                 )
             )
             last = upload
-        keeping = self.log.keep(entries)
-        if keeping is not self._keeping:
-            self._keeping, self._kept = keeping, in_loop(keeping)
-        await wait(self._kept, KEEP_SECONDS)
+        loop = asyncio.get_running_loop()
+        if self._next is None:
+            self._next = _Keeping()
+            loop.call_soon(self._keep, loop)  # when all have run that can, some of which may have an answer, too
+        self._next.entries += entries
+        self._next.waiting.append(answer := loop.create_future())
+        await answer
+
+    def _keep(self, loop: asyncio.AbstractEventLoop) -> None:
+        keeping, self._next = self._next, None
+        assert keeping is not None  # noqa: S101  (this runs once for each)
+        keeping.late = loop.call_later(KEEP_SECONDS, keeping.kept)
+
+        def tell(_: Future[None]) -> None:
+            if not loop.is_closed():  # the service has ended meanwhile
+                loop.call_soon_threadsafe(keeping.kept)
+
+        self.log.keep(keeping.entries).add_done_callback(tell)

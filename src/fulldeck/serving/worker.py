@@ -139,8 +139,8 @@ def _work(connection: socket.socket, board: Board, recognizer: Recognizer) -> No
                 group.append(task)
             else:
                 further = task
-        for answer in answers(recognizer, [(task, _Progress(board, number)) for number, task in group]):
-            connection.sendall(framed(answer))
+        done = answers(recognizer, [(task, _Progress(board, number)) for number, task in group])
+        connection.sendall(b"".join(map(framed, done)))  # at once, so that the service wakes up once for all of them
 
 
 def _may_grow(group: list[tuple[int, Task]], most: int = CHUNK - 1) -> bool:
