@@ -53,6 +53,11 @@ def worker(process: subprocess.Popen[str]) -> int:
     return child.pid
 
 
+def helpers(process: subprocess.Popen[str], module: str) -> list[psutil.Process]:
+    """The processes that run a module for the one that does a server's work."""
+    return [each for each in psutil.Process(worker(process)).children() if module in each.cmdline()]
+
+
 def connect(url: str) -> socket.socket:
     host, port = url.removeprefix("http://").split(":")
     return socket.create_connection((host, int(port)), timeout=20)

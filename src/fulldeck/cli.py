@@ -82,8 +82,10 @@ _EXTRAS = {
 @click.version_option(__version__, prog_name="fulldeck")
 def main(verbose: int) -> None:
     """Show it a playing card and it says which."""
+    from fulldeck.serving.logs import LINE
+
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=level, format=LINE, stream=sys.stderr)
 
 
 @main.group()

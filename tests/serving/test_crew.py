@@ -16,7 +16,7 @@ import pytest
 from fulldeck.inference.recognizer import Recognizer
 from fulldeck.serving.app import create_app
 from fulldeck.serving.settings import Settings
-from real_server import serving, worker
+from real_server import helpers, serving, worker
 from sent_images import encoded
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="elsewhere threads do the work")
@@ -43,7 +43,7 @@ async def service(model: Path, **settings: object) -> AsyncIterator[httpx.AsyncC
     engine.stop()
     await engine.stopped()
     if app.state.recorder is not None:
-        app.state.recorder.log.stop(10)
+        await app.state.recorder.log.stop(10)
 
 
 def processes(client: httpx.AsyncClient) -> Sequence[int]:
@@ -214,7 +214,7 @@ def test_what_waits_for_a_new_worker_is_done_though_another_model_takes_over(tin
 
 
 def test_a_worker_that_hangs_does_not_hold_up_the_end(tiny_model, monkeypatch):
-    monkeypatch.setattr("fulldeck.serving.crew.END_SECONDS", 0.2)
+    monkeypatch.setattr("fulldeck.serving.child.END_SECONDS", 0.2)
 
     async def scenario() -> int:
         async with service(tiny_model, workers=1, request_seconds=0.3) as client:
@@ -231,7 +231,7 @@ def test_what_is_logged_of_a_worker_is_not_said_to_be_of_the_request_that_reload
         assert httpx.post(f"{url}/admin/reload", headers={"X-Request-ID": "reloading"}, timeout=20).status_code == 200
         while "fulldeck_workers 0.0" in httpx.get(f"{url}/metrics").text:
             pass
-        for each in psutil.Process(worker(process)).children():
+        for each in helpers(process, "fulldeck.serving.worker"):
             each.kill()
         line = json.loads(process.stderr.readline())
         assert line["message"] == "a worker process has ended, and is started again"

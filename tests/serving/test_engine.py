@@ -28,7 +28,7 @@ async def service(model: Path, **settings: object) -> AsyncIterator[httpx.AsyncC
         client.app = app
         yield client
     app.state.engine.stop()
-    app.state.recorder.log.stop(10)
+    await app.state.recorder.log.stop(10)
 
 
 async def figures(client: httpx.AsyncClient) -> dict[str, float]:

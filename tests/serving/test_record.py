@@ -18,7 +18,7 @@ ROW = (Prediction("joker", 0.5, True, ()), some_entry().observation)
 def recorder(tmp_path):
     recorder = open_recorder(Settings(predictions_folder=tmp_path, predictions_images=True))
     yield recorder
-    recorder.log.stop(0)
+    asyncio.run(recorder.log.stop(0))
 
 
 def record(recorder, model, number, data=b"image"):
@@ -65,7 +65,7 @@ def test_large_images_of_several_answers_at_once_are_all_kept(recorder, model):
         await asyncio.gather(*(record(recorder, model, number, bytes(30 * 2**20)) for number in range(4)))
 
     asyncio.run(scenario())
-    recorder.log.stop(10)
+    asyncio.run(recorder.log.stop(10))
     assert sum(recorder.log.figures().lost.values()) == 0
 
 

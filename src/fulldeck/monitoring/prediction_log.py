@@ -134,15 +134,11 @@ class PredictionLog:
         Returns:
             What is done when they will outlive this process, or were put into memory for want of that, or were lost.
         """
-        size = sum(len(entry.observation.embedding) + len(entry.image or b"") for entry in entries)
         with self._guard:
-            if self._ended or self._counts.queue_bytes + size > self._memory_bytes:
-                self._counts.lost["stopped" if self._ended else "memory-full"] += len(entries)
+            if (size := self._room(entries)) is None:
                 done: Future[None] = Future()
                 done.set_result(None)
                 return done
-            self._counts.queue_entries += len(entries)
-            self._counts.queue_bytes += size
             answers = self._fresh
             answers.entries += entries
             answers.size += size
@@ -150,6 +146,31 @@ class PredictionLog:
                 self._keeping = True
                 self._keeper.submit(self._keep_on)
             return answers.kept
+
+    def keep_now(self, entries: Sequence[Entry]) -> None:
+        """Take entries as :meth:`keep` does, and wait until they are kept, which a disk that hangs may take for ever.
+
+        A log whose entries come in this way must get none in the other one.
+        """
+        with self._guard:
+            size = self._room(entries)
+        if size is not None:
+            self._keep(entries, size)
+
+    def _room(self, entries: Sequence[Entry]) -> int | None:
+        """Their bytes in memory, which are counted; None where there is no room for them, and they are lost."""
+        size = sum(len(entry.observation.embedding) + len(entry.image or b"") for entry in entries)
+        if self._ended or self._counts.queue_bytes + size > self._memory_bytes:
+            self._counts.lost["stopped" if self._ended else "memory-full"] += len(entries)
+            return None
+        self._counts.queue_entries += len(entries)
+        self._counts.queue_bytes += size
+        return size
+
+    def adopt_soon(self) -> None:
+        """Look now for what other processes left, and not when it is time to."""
+        self._next_adoption = 0.0
+        self._something.set()
 
     def stop(self, seconds: float) -> None:
         """Bring to the database what can be brought in this time; the rest stays in the spill for the next start."""
@@ -192,20 +213,20 @@ class PredictionLog:
                     self._keeping = False
                     return
                 answers, self._fresh = self._fresh, _Answers()
-            self._keep(answers)
+            self._keep(answers.entries, answers.size)
             answers.kept.set_result(None)
 
-    def _keep(self, answers: _Answers) -> None:
+    def _keep(self, entries: Sequence[Entry], size: int) -> None:
         records = []
-        for entry in answers.entries:
+        for entry in entries:
             try:
                 records.append(entry.to_record())
             except Exception as error:  # noqa: BLE001  (whatever it is, the others, of other answers, are to be kept)
                 self._refuse(entry, f"it cannot be written: {error}")
         spilled = self._spilled(records)
         with self._guard:
-            self._counts.queue_entries -= len(answers.entries)
-            self._counts.queue_bytes -= answers.size
+            self._counts.queue_entries -= len(entries)
+            self._counts.queue_bytes -= size
             if not spilled:
                 self._memory.extend(records)
                 self._counts.queue_entries += len(records)

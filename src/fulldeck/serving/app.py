@@ -53,7 +53,8 @@ def create_app(settings: Settings, keys: KeyRing | None = None, loading: Future[
     recorder = open_recorder(settings)
     engine = Engine(settings, metrics, observing=recorder is not None)
     if recorder is not None:
-        metrics.follow(recorder.log)
+        log = recorder.log
+        metrics.follow(log.figures, lambda: log.process)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -63,7 +64,7 @@ def create_app(settings: Settings, keys: KeyRing | None = None, loading: Future[
         engine.stop()
         await engine.stopped()
         if recorder is not None:
-            await asyncio.to_thread(recorder.log.stop, settings.drain_seconds)
+            await recorder.log.stop(settings.drain_seconds)
 
     async def start() -> None:
         await engine.start(loading)

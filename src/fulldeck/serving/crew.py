@@ -8,10 +8,6 @@ import asyncio
 import json
 import logging
 import os
-import pickle
-import socket
-import subprocess
-import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable
@@ -23,10 +19,11 @@ from time import perf_counter
 from typing import IO, Any, cast
 
 from fulldeck.inference.recognizer import Recognizer
+from fulldeck.serving.child import Child
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.problems import Problem
 from fulldeck.serving.work import Outcome, Task, perform
-from fulldeck.serving.worker import HEAD, Board, framed
+from fulldeck.serving.worker import Board, framed
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +32,6 @@ MOST_LIVES = 2
 
 MOST_FAILURES = 5
 """After so many workers in a row that ended before they did anything, threads of this process do the work."""
-
-END_SECONDS = 5.0
-"""A worker that is let go has so long to end."""
 
 _numbers = count(1)
 
@@ -178,7 +172,7 @@ class Crew:
         while self._failures < MOST_FAILURES and (self._parked or not self._closing):
             worker = _Worker(self._ended)
             try:
-                await worker.start(self.recognizer)
+                await worker.load(self.recognizer)
                 worker.take_on()
             except (OSError, EOFError, ValueError) as error:
                 self._failures += 1
@@ -223,29 +217,23 @@ class Crew:
                 self._place(job)
 
 
-class _Worker(asyncio.Protocol):
+class _Worker(Child):
     """One process, as the service sees it: what it is given it does in that order.
 
     Attributes:
-        process: the process.
         jobs: what it has been given.
         busy: whether it has done anything.
     """
 
-    process: "subprocess.Popen[bytes]"
-
     def __init__(self, ended: Callable[["_Worker"], None]) -> None:
+        super().__init__()
         self.jobs: deque[Job] = deque()
         self.busy = False
         self._taken_on = False
-        self._gone = False
         self._ended = ended
-        self._ready = asyncio.get_running_loop().create_future()
-        self._received = bytearray()
-        self._transport: asyncio.Transport | None = None
         self._board: Board | None = None
 
-    async def start(self, recognizer: Recognizer) -> None:
+    async def load(self, recognizer: Recognizer) -> None:
         """Start it, and wait until it can work.
 
         Raises:
@@ -253,30 +241,14 @@ class _Worker(asyncio.Protocol):
             EOFError: it has ended.
             ValueError: it cannot use the model's file, or has found another one there.
         """
-        ours, theirs = socket.socketpair()
         with _memory() as memory:
             memory.truncate(Board.SIZE)
             self._board = Board(memory.fileno())
-            with theirs:
-                model = json.dumps([str(recognizer.classifier.path), _text(recognizer.locator_path)])
-                files = (theirs.fileno(), memory.fileno())
-                command = [sys.executable, "-m", "fulldeck.serving.worker", *map(str, files), model]
-                # Not in the loop's thread: a process that has much memory takes its time to start another.
-                try:
-                    self.process = await asyncio.to_thread(
-                        subprocess.Popen, command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=files
-                    )
-                except BaseException:
-                    ours.close()  # at which a process that has been started all the same ends
-                    raise
-        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
-        told = await self._ready
+            model = json.dumps([str(recognizer.classifier.path), _text(recognizer.locator_path)])
+            told = await self.start("fulldeck.serving.worker", [model], [memory.fileno()])
         if told != recognizer.info:
             self.leave()
             raise ValueError(told if isinstance(told, str) else "the model's file is another one by now")
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
 
     def take_on(self) -> None:
         """Let it belong to the crew, which is told of its end from now on.
@@ -284,62 +256,33 @@ class _Worker(asyncio.Protocol):
         Raises:
             EOFError: it has ended already.
         """
-        if self._gone:
+        if self.gone:
             raise EOFError
         self._taken_on = True
 
     def give(self, job: Job) -> None:
         """Have it do a job, when it has done those before."""
-        assert self._transport is not None  # noqa: S101  (it is ready)
         self.jobs.append(job)
         job.board = self._board
-        self._transport.write(framed((job.number, job.task)))
+        self.send(framed((job.number, job.task)))
         if job.abandoned:
             job.abandon()
 
-    def data_received(self, data: bytes) -> None:
+    def told(self, message: Any) -> None:
         """Take what it has done."""
-        self._received += data
-        while len(self._received) >= HEAD.size:
-            end = HEAD.size + HEAD.unpack_from(self._received)[0]
-            if len(self._received) < end:
-                return
-            answer: Any = pickle.loads(memoryview(self._received)[HEAD.size : end])  # noqa: S301  (our own process)
-            del self._received[:end]
-            if not self._ready.done():
-                self._ready.set_result(answer)
-            elif self.jobs:  # or it was let go before it was ready
-                self.busy = True
-                self.jobs.popleft().finish(answer)
+        if self.jobs:  # or it was let go before it was ready
+            self.busy = True
+            self.jobs.popleft().finish(message)
 
-    def connection_lost(self, _: Exception | None) -> None:
+    def connection_lost(self, error: Exception | None) -> None:
         """It has ended, or was let go."""
-        self._gone = True
-        if not self._ready.done():
-            self._ready.set_exception(EOFError())
-            self._ready.exception()  # it may have been let go before anybody waited for it
-        elif self._taken_on:
+        super().connection_lost(error)
+        if self._taken_on:
             self._ended(self)
 
     def wanted(self) -> bool:
         """Whether somebody waits for anything that it was given."""
         return any(not job.abandoned for job in self.jobs)
-
-    def leave(self) -> None:
-        """Let it go when it has done what it was given."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write_eof()
-
-    def end(self) -> None:
-        """Wait for its end, and bring it about where it does not come. Not to be called in the loop's thread."""
-        process = getattr(self, "process", None)
-        if process is None:
-            return
-        try:
-            process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _memory() -> IO[bytes]:
@@ -348,11 +291,6 @@ def _memory() -> IO[bytes]:
     if in_memory is not None:
         return os.fdopen(in_memory("fulldeck-board"), "w+b")
     return cast("IO[bytes]", tempfile.TemporaryFile())
-
-
-def processes_can_be_used() -> bool:
-    """Whether this system passes open files on to a process."""
-    return os.name == "posix"
 
 
 def _text(path: Any) -> str | None:

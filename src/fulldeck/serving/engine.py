@@ -12,7 +12,8 @@ from typing import Any
 from fulldeck.inference.model_file import ModelInfo
 from fulldeck.inference.recognizer import CHUNK, Located, Prediction, Recognizer
 from fulldeck.monitoring.observation import Observation
-from fulldeck.serving.crew import Crew, Job, processes_can_be_used
+from fulldeck.serving.child import processes_can_be_used
+from fulldeck.serving.crew import Crew, Job
 from fulldeck.serving.limits import Upload
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.model_source import open_model

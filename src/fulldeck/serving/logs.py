@@ -6,6 +6,9 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
+LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+"""How a line for people looks."""
+
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
@@ -41,6 +44,11 @@ def leave_out_clients_faults() -> None:
     if not logging.getLogger().isEnabledFor(logging.INFO):
         for name in ("uvicorn.error", "python_multipart"):
             logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def is_json() -> bool:
+    """Whether the log writes JSON."""
+    return any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers)
 
 
 def write_json() -> None:

@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from fulldeck.inference.model_file import ModelInfo
 from fulldeck.inference.recognizer import Prediction
-from fulldeck.monitoring.prediction_log import PredictionLog
+from fulldeck.monitoring.prediction_log import Figures
 
 SHED = ("queue-full", "queue-timeout", "out-of-memory", "request-timeout", "too-many-connections")
 """Why requests are turned away; each is there from the start, so that its first increase shows as one."""
@@ -23,12 +23,12 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 class _LogFigures(Collector):
     """The prediction log's own figures, as they are at the moment of the question."""
 
-    def __init__(self, log: PredictionLog) -> None:
-        self._log = log
+    def __init__(self, figures: Callable[[], Figures]) -> None:
+        self._figures = figures
 
     def collect(self) -> Iterator[Metric]:
         """All of them."""
-        figures = self._log.figures()
+        figures = self._figures()
         up = "1 while the prediction log's database takes what is written."
         yield GaugeMetricFamily("fulldeck_log_database_up", up, figures.database_up)
         yield GaugeMetricFamily("fulldeck_log_queue_entries", "Entries that no file has yet.", figures.queue_entries)
@@ -42,7 +42,10 @@ class _LogFigures(Collector):
 
 
 class _Workers(Collector):
-    """What the worker processes use: the service's own figures are those of the process that speaks HTTP."""
+    """What the other processes use: the service's own figures are those of the one that speaks HTTP.
+
+    Workers go by their numbers, and what keeps the prediction log by the name ``log``.
+    """
 
     def __init__(self, metrics: "Metrics") -> None:
         self._metrics = metrics
@@ -55,7 +58,10 @@ class _Workers(Collector):
         )
         files = GaugeMetricFamily("fulldeck_worker_open_fds", "Open files of a worker process.", labels=("worker",))
         pids = self._metrics.workers()
-        for number, pid in enumerate(pids):
+        processes = {str(number): pid for number, pid in enumerate(pids)}
+        if (keeper := self._metrics.log_process()) is not None:
+            processes["log"] = keeper
+        for worker, pid in processes.items():
             found = _used(pid)
             for family, name in (
                 (seconds, "process_cpu_seconds"),
@@ -63,7 +69,7 @@ class _Workers(Collector):
                 (files, "process_open_fds"),
             ):
                 if name in found:
-                    family.add_metric((str(number),), found[name])
+                    family.add_metric((worker,), found[name])
         yield GaugeMetricFamily("fulldeck_workers", "Worker processes that are ready.", len(pids))
         yield from (seconds, memory, files)
 
@@ -95,6 +101,7 @@ class Metrics:
     Attributes:
         registry: what ``/metrics`` shows.
         workers: tells the ids of the processes that work.
+        log_process: tells the id of the process that keeps the prediction log, if there is one.
     """
 
     def __init__(self) -> None:
@@ -154,6 +161,7 @@ class Metrics:
             "fulldeck_worker_restarts", "Worker processes that ended, and were started again.", registry=self.registry
         )
         self.workers: Callable[[], Sequence[int]] = tuple
+        self.log_process: Callable[[], int | None] = lambda: None
         self.registry.register(_Workers(self))
         self.queued = Gauge("fulldeck_queued", "Requests that wait for a worker.", registry=self.registry)
         self.pending_bytes = Gauge("fulldeck_pending_bytes", "Bytes of bodies in memory.", registry=self.registry)
@@ -166,9 +174,10 @@ class Metrics:
         )
         self._model = Info("fulldeck_model", "The model that serves.", registry=self.registry)
 
-    def follow(self, log: PredictionLog) -> None:
-        """Show how the prediction log does, too."""
-        self.registry.register(_LogFigures(log))
+    def follow(self, figures: Callable[[], Figures], process: Callable[[], int | None]) -> None:
+        """Show how the prediction log does, too, and what the process uses that keeps it, if one does."""
+        self.registry.register(_LogFigures(figures))
+        self.log_process = process
 
     def answered(self, method: str, route: str, status: int) -> None:
         """Count one request by its route's pattern."""

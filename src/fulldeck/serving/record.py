@@ -7,8 +7,8 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable
-from concurrent.futures import Future
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from fulldeck.errors import ConfigError
@@ -18,7 +18,9 @@ from fulldeck.monitoring.address import check_address
 from fulldeck.monitoring.entry import Entry
 from fulldeck.monitoring.observation import Observation
 from fulldeck.monitoring.prediction_log import MEMORY_BYTES, PredictionLog
+from fulldeck.serving.child import processes_can_be_used
 from fulldeck.serving.limits import Upload
+from fulldeck.serving.log_keeper import LogKeeper
 from fulldeck.serving.settings import Settings
 
 Row = tuple[Upload, Prediction, Observation]
@@ -44,8 +46,9 @@ def open_recorder(settings: Settings) -> "Recorder | None":
     name = hashlib.sha256(re.sub(r"//[^@/]*@", "//", url).encode()).hexdigest()[:12]
     # Several answers may come at once, and each with all images that its body has room for.
     memory = MEMORY_BYTES + (settings.max_pending_bytes if settings.predictions_images else 0)
-    log = PredictionLog(url, folder / "spill" / name, settings.predictions_spill_bytes, memory)
-    return Recorder(log, settings.predictions_images)
+    open_log = partial(PredictionLog, url, folder / "spill" / name, settings.predictions_spill_bytes, memory)
+    alone = not (settings.processes and processes_can_be_used())
+    return Recorder(LogKeeper(open_log, memory, alone), settings.predictions_images)
 
 
 def check_folder(settings: Settings) -> None:
@@ -107,7 +110,7 @@ class Recorder:
         images: whether the images go with them.
     """
 
-    def __init__(self, log: PredictionLog, images: bool) -> None:
+    def __init__(self, log: LogKeeper, images: bool) -> None:
         self.log = log
         self._images = images
         self._next: _Keeping | None = None
@@ -153,9 +156,4 @@ class Recorder:
         keeping, self._next = self._next, None
         assert keeping is not None  # noqa: S101  (this runs once for each)
         keeping.late = loop.call_later(KEEP_SECONDS, keeping.kept)
-
-        def tell(_: Future[None]) -> None:
-            if not loop.is_closed():  # the service has ended meanwhile
-                loop.call_soon_threadsafe(keeping.kept)
-
-        self.log.keep(keeping.entries).add_done_callback(tell)
+        self.log.keep(keeping.entries, keeping.kept)

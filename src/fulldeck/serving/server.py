@@ -25,7 +25,7 @@ from fulldeck.serving.engine import Engine
 from fulldeck.serving.keys import KeyRing
 from fulldeck.serving.model_source import is_loading
 from fulldeck.serving.protocol import bounded
-from fulldeck.serving.record import check_folder
+from fulldeck.serving.record import Recorder, check_folder
 from fulldeck.serving.settings import Access, LogFormat, Settings, read_settings
 from fulldeck.serving.supervisor import Life
 
@@ -123,7 +123,7 @@ def _run(app: Starlette, settings: Settings, listener: socket.socket, lifeline: 
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         if lifeline is not None:
             _at_end_of(lifeline, runner.get_loop(), end)
-        runner.run(_serve(server, listener, app.state.engine))
+        runner.run(_serve(server, listener, app.state.engine, app.state.recorder))
 
 
 def _at_end_of(lifeline: int, loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> None:
@@ -134,8 +134,8 @@ def _at_end_of(lifeline: int, loop: asyncio.AbstractEventLoop, end: Callable[[],
     loop.add_reader(lifeline, ended)
 
 
-async def _serve(server: uvicorn.Server, listener: socket.socket, engine: Engine) -> None:
-    announcing = asyncio.create_task(_announce(server, listener, engine))
+async def _serve(server: uvicorn.Server, listener: socket.socket, engine: Engine, recorder: Recorder | None) -> None:
+    announcing = asyncio.create_task(_announce(server, listener, engine, recorder))
     reloads: set[asyncio.Task[None]] = set()
 
     def reload() -> None:
@@ -163,7 +163,7 @@ async def _reload(engine: Engine) -> None:
         logger.warning("reloaded the model: %s (version %s) serves now", info.name, info.version)
 
 
-async def _announce(server: uvicorn.Server, listener: socket.socket, engine: Engine) -> None:
+async def _announce(server: uvicorn.Server, listener: socket.socket, engine: Engine, recorder: Recorder | None) -> None:
     """Say where the service is once its model answers, or end the server where it never will."""
     await engine.settled.wait()
     if engine.recognizer is None:
@@ -178,3 +178,5 @@ async def _announce(server: uvicorn.Server, listener: socket.socket, engine: Eng
             f"fulldeck serves {info.name} (version {info.version}) at http://{shown}:{port} (try /docs; Ctrl+C ends it)"
         )
     engine.hire()
+    if recorder is not None:
+        recorder.log.hire()

@@ -3,12 +3,9 @@
 So decoding and inference share no interpreter with HTTP, nor with each other, and neither waits for the other's lock.
 """
 
-import copyreg
-import io
 import json
 import mmap
 import os
-import pickle
 import select
 import signal
 import socket
@@ -22,11 +19,11 @@ from fulldeck.errors import FulldeckError
 from fulldeck.garbage import look_for_garbage
 from fulldeck.inference.recognizer import CHUNK, Alternative, Prediction, Recognizer
 from fulldeck.monitoring.observation import Observation
+from fulldeck.serving.messages import framer, next_message
 from fulldeck.serving.model_source import EXAMPLE
 from fulldeck.serving.work import Outcome, Progress, Task, classify_together, perform
 
-HEAD = struct.Struct("<Q")
-"""Before each message: its length in bytes. A message is pickled; nobody else can write to the socket."""
+framed = framer(Task, Outcome, Prediction, Alternative, Observation)
 
 _STATE = struct.Struct("<qqd")
 _NUMBER = struct.Struct("<q")
@@ -83,58 +80,14 @@ class _Progress:
         self._board.decode(self._task, index)
 
 
-def _parts(value: Any) -> tuple[Any, tuple[Any, ...]]:
-    return type(value), tuple(getattr(value, name) for name in value.__slots__)
-
-
-class _Pickler(pickle.Pickler):
-    """Takes dataclasses with slots apart by itself: what they do for it costs more, on both sides."""
-
-    dispatch_table = copyreg.dispatch_table | dict.fromkeys(
-        (Task, Outcome, Prediction, Alternative, Observation), _parts
-    )
-
-
-def framed(message: Any) -> bytes:
-    """A message as it goes through the socket."""
-    file = io.BytesIO(HEAD.pack(0))
-    file.seek(HEAD.size)
-    _Pickler(file, pickle.HIGHEST_PROTOCOL).dump(message)
-    content = file.getbuffer()
-    HEAD.pack_into(content, 0, len(content) - HEAD.size)
-    return bytes(content)
-
-
-def _receive(connection: socket.socket, count: int) -> bytes:
-    """Exactly so many bytes.
-
-    Raises:
-        EOFError: the service lets this worker go, or is no more.
-    """
-    data = bytearray(count)
-    rest = memoryview(data)
-    while rest:
-        got = connection.recv_into(rest)
-        if not got:
-            raise EOFError
-        rest = rest[got:]
-    return bytes(data)
-
-
-def _next(connection: socket.socket) -> tuple[int, Task]:
-    (length,) = HEAD.unpack(_receive(connection, HEAD.size))
-    task: tuple[int, Task] = pickle.loads(_receive(connection, length))  # noqa: S301  (the service's own)
-    return task
-
-
 def _work(connection: socket.socket, board: Board, recognizer: Recognizer) -> None:
     further: tuple[int, Task] | None = None
     while True:
-        group = [further or _next(connection)]
+        group = [further or next_message(connection)]
         further = None
         # What has come meanwhile is inferred at once: that costs less than one picture after the other.
         while further is None and _may_grow(group) and _has_come(connection):
-            task = _next(connection)
+            task = next_message(connection)
             if _may_grow([*group, task], most=CHUNK):
                 group.append(task)
             else:
