@@ -5,6 +5,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from fulldeck.monitoring.observation import Observation
@@ -15,6 +16,7 @@ HEAD = struct.Struct("<II")
 _PARTS = struct.Struct("<II")  # of what follows, the lengths of the JSON and of the embedding; the rest is the image
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,23 @@ class Entry:
         row = {name: getattr(self, name) for name in self.__slots__ if name != "observation"}
         return row | {name: getattr(self.observation, name) for name in self.observation.__slots__}
 
+    def to_plain(self) -> tuple[Any, ...]:
+        """The entry as nothing but strings, numbers and bytes, which is soon pickled."""
+        time, *rest, observation, image = _FIELDS(self)
+        return ((time - _EPOCH) // _MICROSECOND, *rest, _SEEN(observation), image)
+
+    @classmethod
+    def from_plain(cls, plain: tuple[Any, ...]) -> "Entry":
+        """The entry that :meth:`to_plain` was asked of."""
+        microseconds, *rest, seen, image = plain
+        values: tuple[Any, ...] = (_EPOCH + timedelta(microseconds=microseconds), *rest, Observation(*seen), image)
+        return cls(*values)
+
     def to_record(self) -> bytes:
         """The entry as a record: head, lengths, JSON, embedding, image."""
         fields = self.to_row()
         time, embedding, image = (fields.pop(name) for name in ("time", "embedding", "image"))
-        fields |= {"microseconds": (time - _EPOCH) // timedelta(microseconds=1), "has_image": image is not None}
+        fields |= {"microseconds": (time - _EPOCH) // _MICROSECOND, "has_image": image is not None}
         text = _ENCODE(fields).encode("utf-8", "surrogatepass")
         body = b"".join((_PARTS.pack(len(text), len(embedding)), text, embedding, image or b""))
         return HEAD.pack(len(body), zlib.crc32(body)) + body
@@ -84,3 +98,7 @@ class Entry:
         embedding = body[text_end:image_start]
         seen = {name: fields.pop(name) for name in Observation.__slots__ if name != "embedding"}
         return cls(time=time, observation=Observation(**seen, embedding=embedding), image=image, **fields)
+
+
+_FIELDS = attrgetter(*Entry.__slots__)
+_SEEN = attrgetter(*Observation.__slots__)

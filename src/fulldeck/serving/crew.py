@@ -20,10 +20,11 @@ from typing import IO, Any, cast
 
 from fulldeck.inference.recognizer import Recognizer
 from fulldeck.serving.child import Child
+from fulldeck.serving.messages import framed
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.problems import Problem
-from fulldeck.serving.work import Outcome, Task, perform
-from fulldeck.serving.worker import Board, framed
+from fulldeck.serving.work import Outcome, Task, from_plain, perform
+from fulldeck.serving.worker import Board
 
 logger = logging.getLogger(__name__)
 
@@ -264,7 +265,7 @@ class _Worker(Child):
         """Have it do a job, when it has done those before."""
         self.jobs.append(job)
         job.board = self._board
-        self.send(framed((job.number, job.task)))
+        self.send(framed((job.number, *job.task.to_plain())))
         if job.abandoned:
             job.abandon()
 
@@ -272,7 +273,7 @@ class _Worker(Child):
         """Take what it has done."""
         if self.jobs:  # or it was let go before it was ready
             self.busy = True
-            self.jobs.popleft().finish(message)
+            self.jobs.popleft().finish(message if isinstance(message, BaseException) else from_plain(message))
 
     def connection_lost(self, error: Exception | None) -> None:
         """It has ended, or was let go."""

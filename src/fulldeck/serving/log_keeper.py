@@ -19,7 +19,8 @@ from fulldeck.monitoring.entry import Entry
 from fulldeck.monitoring.prediction_log import REASONS, Figures, PredictionLog
 from fulldeck.serving import logs
 from fulldeck.serving.child import Child
-from fulldeck.serving.log_messages import Adopt, Begin, Keep, Stop, Told, framed
+from fulldeck.serving.log_messages import Adopt, Begin, Keep, Stop, Told
+from fulldeck.serving.messages import framed
 
 logger = logging.getLogger(__name__)
 
@@ -240,7 +241,8 @@ class _LogProcess(Child):
         self.bytes += given.size
         self.entries += len(entries)
         self._given[number := next(self._numbers)] = given
-        self.send(framed(Keep(number, list(entries))))
+        message: Keep = number, [entry.to_plain() for entry in entries]
+        self.send(framed(message))
 
     def told(self, message: Told) -> None:
         """Hear how it does, and what it has kept."""

@@ -13,10 +13,11 @@ import socket
 import sys
 import threading
 
+from fulldeck.monitoring.entry import Entry
 from fulldeck.monitoring.prediction_log import Figures, PredictionLog
-from fulldeck.serving.log_messages import Begin, Keep, Stop, Told, framed
+from fulldeck.serving.log_messages import Adopt, Begin, Stop, Told
 from fulldeck.serving.logs import LINE, write_json
-from fulldeck.serving.messages import next_message
+from fulldeck.serving.messages import framed, next_message
 
 ORPHAN_SECONDS = 5.0
 """How long it goes on bringing entries to the database when the service is no more. The rest waits in its spill."""
@@ -76,11 +77,12 @@ def _keep(connection: socket.socket) -> None:
     seconds = ORPHAN_SECONDS
     with contextlib.suppress(EOFError, ConnectionError):
         while not isinstance(message := next_message(connection), Stop):
-            if isinstance(message, Keep):
-                log.keep_now(message.entries)
-                service.tell(message.number)
-            else:
+            if isinstance(message, Adopt):
                 log.adopt_soon()
+                continue
+            number, entries = message
+            log.keep_now([Entry.from_plain(entry) for entry in entries])
+            service.tell(number)
         seconds = message.seconds
     log.stop(seconds)
     service.tell_figures()

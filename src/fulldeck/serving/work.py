@@ -5,6 +5,7 @@ It runs in a thread of the service or in a process of its own, and knows nothing
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from time import perf_counter
 from typing import Any, Literal, Protocol
 
@@ -12,8 +13,8 @@ import numpy as np
 
 from fulldeck.errors import ImageError
 from fulldeck.inference.picture import Picture
-from fulldeck.inference.recognizer import Recognizer
-from fulldeck.monitoring.observation import observe
+from fulldeck.inference.recognizer import Alternative, Prediction, Recognizer
+from fulldeck.monitoring.observation import Observation, observe
 
 What = Literal["classify", "locate"]
 
@@ -36,6 +37,10 @@ class Task:
     max_pixels: int
     observing: bool
 
+    def to_plain(self) -> tuple[Any, ...]:
+        """The task as nothing but strings, numbers and bytes, which is soon pickled; ``Task(*plain)`` is it again."""
+        return self.what, self.start, self.files, self.max_pixels, self.observing
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -55,6 +60,35 @@ class Outcome:
     decoding: float | None = None
     inferring: float | None = None
     batches: list[int] = field(default_factory=list)
+
+
+def to_plain(outcome: Outcome) -> Outcome | tuple[Any, ...]:
+    """An outcome as tuples and numbers, which are soon pickled, where cards were named; else as it is."""
+    if outcome.bad or not all(type(named) is Prediction for named, _ in outcome.results):
+        return outcome
+    results = [
+        (named.label, named.probability, named.accepted, [(o.label, o.probability) for o in named.alternatives], seen)
+        for named, seen in ((named, None if seen is None else _SEEN(seen)) for named, seen in outcome.results)
+    ]
+    return results, outcome.decoding, outcome.inferring, outcome.batches
+
+
+def from_plain(plain: Outcome | tuple[Any, ...]) -> Outcome:
+    """The outcome that :func:`to_plain` was given."""
+    if isinstance(plain, Outcome):
+        return plain
+    results, decoding, inferring, batches = plain
+    named = [
+        (
+            Prediction(label, probability, accepted, tuple(Alternative(*other) for other in others)),
+            None if seen is None else Observation(*seen),
+        )
+        for label, probability, accepted, others, seen in results
+    ]
+    return Outcome(named, [], decoding, inferring, batches)
+
+
+_SEEN = attrgetter(*Observation.__slots__)
 
 
 class Progress(Protocol):

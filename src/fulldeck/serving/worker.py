@@ -17,13 +17,10 @@ from typing import Any
 
 from fulldeck.errors import FulldeckError
 from fulldeck.garbage import look_for_garbage
-from fulldeck.inference.recognizer import CHUNK, Alternative, Prediction, Recognizer
-from fulldeck.monitoring.observation import Observation
-from fulldeck.serving.messages import framer, next_message
+from fulldeck.inference.recognizer import CHUNK, Recognizer
+from fulldeck.serving.messages import framed, next_message
 from fulldeck.serving.model_source import EXAMPLE
-from fulldeck.serving.work import Outcome, Progress, Task, classify_together, perform
-
-framed = framer(Task, Outcome, Prediction, Alternative, Observation)
+from fulldeck.serving.work import Outcome, Progress, Task, classify_together, perform, to_plain
 
 _STATE = struct.Struct("<qqd")
 _NUMBER = struct.Struct("<q")
@@ -83,17 +80,23 @@ class _Progress:
 def _work(connection: socket.socket, board: Board, recognizer: Recognizer) -> None:
     further: tuple[int, Task] | None = None
     while True:
-        group = [further or next_message(connection)]
+        group = [further or _next(connection)]
         further = None
         # What has come meanwhile is inferred at once: that costs less than one picture after the other.
         while further is None and _may_grow(group) and _has_come(connection):
-            task = next_message(connection)
+            task = _next(connection)
             if _may_grow([*group, task], most=CHUNK):
                 group.append(task)
             else:
                 further = task
         done = answers(recognizer, [(task, _Progress(board, number)) for number, task in group])
-        connection.sendall(b"".join(map(framed, done)))  # at once, so that the service wakes up once for all of them
+        # At once, so that the service wakes up once for all of them.
+        connection.sendall(b"".join(framed(to_plain(one) if isinstance(one, Outcome) else one) for one in done))
+
+
+def _next(connection: socket.socket) -> tuple[int, Task]:
+    number, *task = next_message(connection)
+    return number, Task(*task)
 
 
 def _may_grow(group: list[tuple[int, Task]], most: int = CHUNK - 1) -> bool:
