@@ -1,6 +1,7 @@
 """The process that keeps the prediction log, and what befalls it: no entry is lost by that, and none is there twice."""
 
 import asyncio
+import importlib
 import os
 import signal
 import sqlite3
@@ -116,6 +117,7 @@ def test_where_it_is_killed_again_and_again_nothing_is_lost_and_nobody_waits_for
 
 def test_one_that_does_not_answer_is_given_up_at_the_end_and_what_it_had_is_written(database, monkeypatch):
     monkeypatch.setattr("fulldeck.serving.child.END_SECONDS", 0.1)
+    importlib.import_module("fulldeck.monitoring.store")  # which takes as long as there is
 
     async def scenario() -> None:
         keeper = LogKeeper(partial(PredictionLog, f"sqlite:///{database}", database.parent / "spill"), MEMORY_BYTES)

@@ -95,6 +95,11 @@ class Child(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write_eof()
 
+    def hang_up(self) -> None:
+        """Hear no more of it."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def end(self) -> None:
         """Wait for its end, and bring it about where it does not come. Not to be called in the loop's thread."""
         process = getattr(self, "process", None)

@@ -110,10 +110,11 @@ class LogKeeper:
 
     async def stop(self, seconds: float) -> None:
         """Bring to the database what can be brought in this time; the rest stays in files for the next start."""
-        for task in list(self._hiring):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        if self._process is None:
+            for task in self._hiring:
+                task.cancel()
+        if self._hiring:  # what was kept here is not with the process before that is done
+            await asyncio.wait(self._hiring, timeout=seconds)
         process, self._process = self._process, None
         if process is not None:
             await process.stop(seconds)
@@ -121,6 +122,7 @@ class LogKeeper:
                 self._start(self._log)
             self._take_back(process)
             await asyncio.to_thread(process.end)
+            process.hang_up()
         for log in (self._log, *self._retiring):
             await asyncio.to_thread(log.stop, seconds)
 
