@@ -22,6 +22,7 @@ from fulldeck.serving.limits import Memory
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.record import open_recorder
 from fulldeck.serving.settings import Settings
+from fulldeck.serving.shedding import Shedding
 
 IMAGES = {
     "/classify/": routes.classify,
@@ -96,6 +97,7 @@ def create_app(settings: Settings, keys: KeyRing | None = None, loading: Future[
     app.state.metrics = metrics
     app.state.engine = engine
     app.state.recorder = recorder
+    app.state.shedding = Shedding(engine, metrics, settings.max_body_bytes, IMAGES)
     app.state.memory = Memory(settings.max_pending_bytes, metrics)
     app.state.keys = keys
     app.state.rates = Rates(settings.rate_per_second, settings.rate_burst)

@@ -61,6 +61,36 @@ def _endless(headers: Headers, max_body_bytes: int) -> bool:
     )
 
 
+def request_id(given: str) -> str:
+    """The id that a request was given, or another one if that is none."""
+    # Ids tell requests apart and are no secret, so they need not come from the system, which takes its time.
+    return given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
+
+
+def log_request(identity: str, method: str, path: str, status: int, *, start: float, key: str | None = None) -> None:
+    """Write a request's line, if anybody reads it.
+
+    Args:
+        identity: its id.
+        method: its method.
+        path: what it asked for, without the query, which may hold a secret.
+        status: of its answer.
+        start: when it began, by ``perf_counter``.
+        key: the id of the key that it came with.
+    """
+    if not logger.isEnabledFor(logging.INFO):
+        return
+    fields = {
+        "method": method,
+        "path": path.encode("unicode_escape").decode(),
+        "status": status,
+        "ms": round((perf_counter() - start) * 1000, 1),
+        "key": key,
+    }
+    line = " ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
+    logger.info("%s id=%s", line, identity, extra={"fields": fields})
+
+
 class _Exchange:
     """One request and its answer, as they pass.
 
@@ -72,9 +102,7 @@ class _Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
         headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        # Ids tell requests apart and are no secret, so they need not come from the system, which takes its time.
-        self.id = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
+        self.id = request_id(headers.get("x-request-id", ""))
         self.status = 0
         self._start = perf_counter()
         self.scope = scope
@@ -103,17 +131,8 @@ class _Exchange:
 
     def log(self) -> None:
         """Write its line, if anybody reads it."""
-        if not logger.isEnabledFor(logging.INFO):
-            return
-        fields = {
-            "method": self.scope["method"],
-            "path": self.scope["path"].encode("unicode_escape").decode(),  # not the query, which may hold a secret
-            "status": self.status,
-            "ms": round((perf_counter() - self._start) * 1000, 1),
-            "key": self.scope["state"].get("key_id"),
-        }
-        line = " ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
-        logger.info("%s id=%s", line, self.id, extra={"fields": fields})
+        key = self.scope["state"].get("key_id")
+        log_request(self.id, self.scope["method"], self.scope["path"], self.status, start=self._start, key=key)
 
 
 _FAULT = Problem(

@@ -110,6 +110,7 @@ class Metrics:
         self._requests = Counter(
             "fulldeck_requests", "Requests answered.", ("method", "route", "status"), registry=self.registry
         )
+        self._answered: dict[tuple[str, str, int], Counter] = {}
         stages = Histogram(
             "fulldeck_stage_seconds",
             f"Time of a request's stages: {', '.join(_STAGES)}.",
@@ -181,7 +182,11 @@ class Metrics:
 
     def answered(self, method: str, route: str, status: int) -> None:
         """Count one request by its route's pattern."""
-        self._requests.labels(method, route, str(status)).inc()
+        series = method, route, status
+        counter = self._answered.get(series)
+        if counter is None:
+            counter = self._answered[series] = self._requests.labels(method, route, str(status))
+        counter.inc()
 
     def stage(self, name: str) -> "_Stage":
         """Time what runs inside of ``with``."""

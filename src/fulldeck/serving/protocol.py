@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from fulldeck.serving.context import USUAL_HEADERS
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.settings import Settings
+from fulldeck.serving.shedding import Shedding
 
 LINGER_SECONDS = 2.0
 """How long a client that was refused in the middle of its body may go on sending before the connection is cut."""
@@ -30,6 +31,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     settings: Settings
     metrics: Metrics
+    shedding: Shedding | None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or refuse it at once where there are too many."""
@@ -75,7 +77,21 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError("too many requests at once")
         self._around = 0
         self._stop_waiting()
-        super().on_headers_complete()
+        if self.shedding is None or not self._turned_away(self.shedding):
+            super().on_headers_complete()
+
+    def _turned_away(self, shedding: Shedding) -> bool:
+        """Answer a request at once that may not come in, if it is this connection's turn and more may follow."""
+        in_turn = (self.cycle is None or self.cycle.response_complete) and not self.pipeline
+        if not in_turn or self.parser.get_http_version() != "1.1" or not self.parser.should_keep_alive():
+            return False
+        answer = shedding.answer(self.parser.get_method(), self.url, self.headers)
+        if answer is None:
+            return False
+        self.cycle = _Answered()  # type: ignore[assignment]
+        self._socket.write(answer)
+        self.on_response_complete()
+        return True
 
     def on_body(self, body: bytes) -> None:
         """Some of the body has come."""
@@ -192,6 +208,17 @@ class BoundedProtocol(HttpToolsProtocol):
         self._socket.write(head.encode() + content)
 
 
+class _Answered:
+    """What uvicorn wants to know of a request that never was one: it is answered, though its body may still come."""
+
+    response_started = response_complete = keep_alive = True
+    disconnected = False
+    message_event = asyncio.Event()  # for nobody
+
+    def __init__(self) -> None:
+        self.more_body = True
+
+
 class _Guarded:
     """A connection's transport as uvicorn sees it: when it closes is the protocol's to decide.
 
@@ -229,6 +256,7 @@ class _Guarded:
         return getattr(self._transport, name)
 
 
-def bounded(settings: Settings, metrics: Metrics) -> type[BoundedProtocol]:
-    """The protocol with these settings, which counts what it refuses in these metrics."""
-    return type("BoundedProtocol", (BoundedProtocol,), {"settings": settings, "metrics": metrics})
+def bounded(settings: Settings, metrics: Metrics, shedding: Shedding | None = None) -> type[BoundedProtocol]:
+    """The protocol with these settings, which counts what it refuses in these metrics, and asks who may come in."""
+    values = {"settings": settings, "metrics": metrics, "shedding": shedding}
+    return type("BoundedProtocol", (BoundedProtocol,), values)

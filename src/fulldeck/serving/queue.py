@@ -23,9 +23,13 @@ class Queue:
         short: so many may wait after the line was full, until nobody does.
         seconds: how long one waits at most.
         metrics: where the waiting and the turned away are counted.
+
+    Attributes:
+        coming: so many have been let in by whoever looks at :attr:`full` beforehand, and are not in the line yet.
     """
 
     def __init__(self, places: int, max_waiting: int, short: int, seconds: float, metrics: Metrics) -> None:
+        self.coming = 0
         self._free = places
         self._crowded = False
         self._short = min(short, max_waiting)
@@ -44,6 +48,21 @@ class Queue:
         """Whether every place is taken."""
         return not self._free
 
+    @property
+    def full(self) -> bool:
+        """Whether those who work, wait and come are as many as may."""
+        most = self._short if self._crowded else self._max_waiting
+        return self.coming + self.waiting >= self._free + most
+
+    def came(self) -> None:
+        """Those who came are in the line, or were turned away."""
+        self.coming = 0
+
+    def turned_away(self) -> Problem:
+        """What a request is told that finds the line full: 503 queue-full."""
+        self._crowded = True
+        return self._shed("queue-full", "the service has as much to do as it can hold: try again in a second")
+
     def check(self) -> None:
         """Turn a request away at once where it would find the line full.
 
@@ -51,8 +70,7 @@ class Queue:
             Problem: 503 queue-full.
         """
         if self.busy and self.waiting >= (self._short if self._crowded else self._max_waiting):
-            self._crowded = True
-            raise self._shed("queue-full", "the service has as much to do as it can hold: try again in a second")
+            raise self.turned_away()
 
     async def enter(self, gone: Callable[[], Awaitable[object]]) -> None:
         """Take a place, at once or after waiting; :meth:`leave` gives it back.
