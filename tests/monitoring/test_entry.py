@@ -15,6 +15,7 @@ def test_a_record_gives_back_its_entry(label, key_id, image, accepted):
     length, _ = HEAD.unpack_from(record)
     assert length == len(record) - HEAD.size
     assert Entry.from_body(record[HEAD.size :]) == written
+    assert Entry.from_plain(written.to_plain()) == written
 
 
 @given(body=st.binary(max_size=200))

@@ -5,7 +5,7 @@ from starlette.requests import ClientDisconnect
 
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.problems import Problem
-from fulldeck.serving.queue import Queue
+from fulldeck.serving.queue import CROWDED_SECONDS, Queue
 
 
 async def stays() -> None:
@@ -59,27 +59,46 @@ def test_who_finds_the_line_full_is_turned_away_at_once():
     asyncio.run(asyncio.wait_for(scenario(), 5))
 
 
-def test_a_line_that_was_full_is_short_until_nobody_waits():
+def test_a_line_that_was_full_is_short_until_nobody_was_turned_away_for_a_while():
     async def scenario() -> None:
-        line = queue(max_waiting=4, short=1)
+        now = 0.0
+        line = Queue(1, 4, 1, 20.0, Metrics(), clock=lambda: now)
         await line.enter(stays)
         waiting = [asyncio.ensure_future(line.enter(stays)) for _ in range(4)]
         await settle()
         for left in (4, 3, 2, 1):
             assert line.waiting == left
+            assert line.full
             with pytest.raises(Problem):
                 line.check()
             line.leave()
             await settle()
-        line.check()  # nobody waits, so one may
-        line.leave()
-        await asyncio.gather(*waiting)
-        await line.enter(stays)
-        again = [asyncio.ensure_future(line.enter(stays)) for _ in range(4)]
+        assert line.waiting == 0
+        assert not line.full
+        waiting.append(asyncio.ensure_future(line.enter(stays)))
+        await settle()
+        assert line.full  # a short one, though it has been worked off
+        now = CROWDED_SECONDS
+        assert not line.full
+        waiting += [asyncio.ensure_future(line.enter(stays)) for _ in range(3)]
         await settle()
         assert line.waiting == 4  # a long one again
-        for one in again:
-            one.cancel()
+        for _ in range(5):
+            line.leave()
+        await asyncio.gather(*waiting)
+
+    asyncio.run(asyncio.wait_for(scenario(), 5))
+
+
+def test_those_who_were_let_in_count_before_they_are_in_the_line():
+    async def scenario() -> None:
+        line = queue(places=2, max_waiting=1)
+        line.coming = 2
+        assert not line.full
+        line.coming = 3
+        assert line.full
+        line.came()
+        assert not line.full
 
     asyncio.run(asyncio.wait_for(scenario(), 5))
 

@@ -1,11 +1,13 @@
 """Several tasks at once: each gets what it would get alone."""
 
+import pickle
+
 import pytest
 
 from fulldeck.errors import ModelError
 from fulldeck.inference.recognizer import Recognizer
 from fulldeck.serving import worker
-from fulldeck.serving.work import Task, classify_together, perform
+from fulldeck.serving.work import Task, classify_together, from_plain, perform, to_plain
 from sent_images import encoded
 
 COLOURS = ((250, 10, 10), (10, 250, 10), (10, 10, 250))
@@ -83,3 +85,14 @@ def test_a_fault_of_one_befalls_no_other(recognizer, tasks, monkeypatch):
     found = worker.answers(recognizer, [(one, Waited()) for one in tasks])
     assert isinstance(found[1], ModelError)
     assert len(found[0].results) == len(found[2].results) == 1
+
+
+def test_outcomes_and_tasks_are_the_same_after_they_were_sent(recognizer):
+    images = [encoded(colour, size=(40, 30)) for colour in COLOURS]
+    wanted = perform(recognizer, task(*images), Waited())
+    assert wanted.results
+    assert from_plain(pickle.loads(pickle.dumps(to_plain(wanted)))) == wanted
+    bad = perform(recognizer, task(b"no image"), Waited())
+    found = from_plain(pickle.loads(pickle.dumps(to_plain(bad))))
+    assert [(index, str(error)) for index, error in found.bad] == [(index, str(error)) for index, error in bad.bad]
+    assert Task(*task(*images).to_plain()) == task(*images)

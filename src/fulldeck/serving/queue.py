@@ -1,37 +1,54 @@
 """Where requests wait for their turn at the workers: a bounded number of them, for a bounded time, and never alone."""
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from time import monotonic
 
 from starlette.requests import ClientDisconnect
 
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.problems import Problem
 
+CROWDED_SECONDS = 2.0
+"""How long a line stays short after somebody was turned away: so long that those who come back then, a second later as
+they were told to, are among those who find it short."""
+
 
 class Queue:
     """A number of places, and a line before them: first come, first served.
 
-    A line that was full once stays short until it has been worked off. So a burst, or clients who each wait for their
-    answers, find a long one; but where more keeps coming than can be done, all would only wait longer for it.
+    A line that was full stays short until nobody has been turned away for a while. So a burst, or clients who each wait
+    for their answers, find a long one; but where more keeps coming than can be done, all would only wait longer for it.
 
     Args:
         places: so many may work at once.
         max_waiting: so many may wait for that.
-        short: so many may wait after the line was full, until nobody does.
+        short: so many may wait after the line was full.
         seconds: how long one waits at most.
         metrics: where the waiting and the turned away are counted.
+        clock: tells the time in seconds.
 
     Attributes:
         coming: so many have been let in by whoever looks at :attr:`full` beforehand, and are not in the line yet.
     """
 
-    def __init__(self, places: int, max_waiting: int, short: int, seconds: float, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        places: int,
+        max_waiting: int,
+        short: int,
+        seconds: float,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self.coming = 0
         self._free = places
-        self._crowded = False
+        self._crowded_until = -math.inf
+        self._clock = clock
         self._short = min(short, max_waiting)
         self._line: deque[asyncio.Future[None]] = deque()
         self._max_waiting = max_waiting
@@ -51,8 +68,12 @@ class Queue:
     @property
     def full(self) -> bool:
         """Whether those who work, wait and come are as many as may."""
-        most = self._short if self._crowded else self._max_waiting
-        return self.coming + self.waiting >= self._free + most
+        return self.coming + self.waiting >= self._free + self._most
+
+    @property
+    def _most(self) -> int:
+        """So many may wait now."""
+        return self._short if self._clock() < self._crowded_until else self._max_waiting
 
     def came(self) -> None:
         """Those who came are in the line, or were turned away."""
@@ -60,7 +81,7 @@ class Queue:
 
     def turned_away(self) -> Problem:
         """What a request is told that finds the line full: 503 queue-full."""
-        self._crowded = True
+        self._crowded_until = self._clock() + CROWDED_SECONDS
         return self._shed("queue-full", "the service has as much to do as it can hold: try again in a second")
 
     def check(self) -> None:
@@ -69,7 +90,7 @@ class Queue:
         Raises:
             Problem: 503 queue-full.
         """
-        if self.busy and self.waiting >= (self._short if self._crowded else self._max_waiting):
+        if self.busy and self.waiting >= self._most:
             raise self.turned_away()
 
     async def enter(self, gone: Callable[[], Awaitable[object]]) -> None:
@@ -113,7 +134,6 @@ class Queue:
             if not turn.done():
                 turn.set_result(None)
                 return
-        self._crowded = False
         self._free += 1
 
     def _send_away(self, turn: asyncio.Future[None]) -> None:
