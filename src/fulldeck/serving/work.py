@@ -128,7 +128,8 @@ def classify_together(recognizer: Recognizer, work: Sequence[tuple[Task, Progres
     if not ready:
         return [one.outcome for one in decoded]
     start = perf_counter()
-    batch = np.stack([square for one in ready for square in one.squares])
+    squares = [square for one in ready for square in one.squares]
+    batch = squares[0][np.newaxis] if len(squares) == 1 else np.stack(squares)  # which copies
     wholes, embeddings = recognizer.predict_and_embed(batch)
     wholes = recognizer.look_aside(batch, wholes)
     ready[0].outcome.batches = [len(batch)]
