@@ -14,8 +14,10 @@ import pytest
 import sqlalchemy as sa
 
 from fulldeck.monitoring.tables import PREDICTIONS
-from real_server import kill, serving, worker
+from real_server import helpers, kill, serving, worker
 from real_users import Users
+
+LOG = "fulldeck.serving.log_process"
 
 
 @pytest.fixture
@@ -98,6 +100,20 @@ def test_the_worker_is_killed_under_load(tiny_model, folder):
     assert not list(folder.rglob("*.spill"))
 
 
+def test_the_process_that_keeps_the_log_is_killed_under_load(tiny_model, folder):
+    with serving("--model", str(tiny_model), FULLDECK_PREDICTIONS_FOLDER=str(folder)) as (process, url):
+        with Users(url) as users:
+            for _ in range(2):
+                until(lambda: helpers(process, LOG))
+                users.wait_for(20)
+                for each in helpers(process, LOG):
+                    each.kill()
+                users.wait_for(20)
+        until_logged(f"sqlite:///{folder}/predictions.db", users.answered)
+        assert lost(figures(url)) == 0
+    assert set(users.statuses) == {200}
+
+
 def test_all_of_it_is_killed_under_load(tiny_model, folder):
     environment = {"FULLDECK_PREDICTIONS_FOLDER": str(folder)}
     with serving("--model", str(tiny_model), **environment) as (process, url), Users(url) as users:
@@ -148,10 +164,14 @@ def test_the_disk_is_full_under_load_and_then_is_not(tiny_model, folder):
     with serving("--model", str(tiny_model), FULLDECK_PREDICTIONS_FOLDER=str(folder)) as (process, url):
         with Users(url) as users:
             users.wait_for(20)
-            _, hard = resource.prlimit(worker(process), resource.RLIMIT_FSIZE, (8192, resource.RLIM_INFINITY))
+            until(lambda: helpers(process, LOG))
+            pids = [worker(process), *(each.pid for each in helpers(process, LOG))]
+            for pid in pids:
+                _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE, (8192, resource.RLIM_INFINITY))
             until(lambda: not is_up(url))
             users.wait_for(30)
-            resource.prlimit(worker(process), resource.RLIMIT_FSIZE, (hard, hard))
+            for pid in pids:
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
             users.wait_for(20)
         until_logged(f"sqlite:///{folder}/predictions.db", users.answered)
         assert lost(figures(url)) == 0

@@ -31,7 +31,8 @@ async def keeping(database: Path, *, hired: bool = True, memory: int = MEMORY_BY
     keeper = LogKeeper(partial(PredictionLog, f"sqlite:///{database}", database.parent / "spill"), memory)
     if hired:
         keeper.hire()
-    keeper.start()
+    else:
+        keeper.start()
     if hired:
         await process(keeper)
     yield keeper
@@ -95,6 +96,23 @@ def test_what_came_before_the_process_does_is_taken_over_by_it(database):
 
     asyncio.run(scenario())
     assert written(database) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("moments", [0, 0.05, 0.2, 0.5])
+def test_what_came_before_the_process_did_is_written_where_the_service_ends_at_once(database, moments):
+    importlib.import_module("fulldeck.monitoring.store")  # which takes as long as there is
+
+    async def scenario() -> None:
+        keeper = LogKeeper(partial(PredictionLog, f"sqlite:///{database}", database.parent / "spill"), MEMORY_BYTES)
+        keeper.hire()
+        keeper.start()
+        await kept(ask(keeper, 1, 2))
+        await asyncio.sleep(moments)
+        await keeper.stop(20)
+
+    asyncio.run(scenario())
+    assert written(database) == [1, 2]
+    assert not list(database.parent.rglob("*.spill"))
 
 
 def test_where_it_is_killed_again_and_again_nothing_is_lost_and_nobody_waits_for_ever(database, caplog):

@@ -40,7 +40,7 @@ GATHER_SECONDS = 0.2
 LONGEST_PAUSE = 10.0
 """Seconds between two attempts while the database is away, at most; they begin with half a second."""
 
-ADOPT_SECONDS = 60.0
+ADOPT_SECONDS = 5.0
 """How often files of processes that have ended are looked for."""
 
 Reason = Literal["memory-full", "refused", "damaged", "stopped"]
@@ -177,6 +177,7 @@ class PredictionLog:
         with self._guard:
             self._ended = True
         self._keeper.shutdown(wait=True)
+        self._next_adoption = 0.0
         self._stopping.set()
         self._something.set()
         if self._writer.ident is not None:

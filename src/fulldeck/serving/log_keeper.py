@@ -118,12 +118,13 @@ class LogKeeper:
         process, self._process = self._process, None
         if process is not None:
             await process.stop(seconds)
-            if process.unkept():
-                self._start(self._log)
             self._take_back(process)
             await asyncio.to_thread(process.end)
             process.hang_up()
         for log in (self._log, *self._retiring):
+            figures = log.figures()
+            if process is None or figures.queue_entries or figures.spill_bytes:  # which no process has taken over
+                self._start(log)
             await asyncio.to_thread(log.stop, seconds)
 
     def _keep_here(self, entries: Sequence[Entry], kept: Callable[[], None]) -> None:

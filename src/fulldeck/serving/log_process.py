@@ -20,7 +20,8 @@ from fulldeck.serving.logs import LINE, write_json
 from fulldeck.serving.messages import framed, next_message
 
 ORPHAN_SECONDS = 5.0
-"""How long it goes on bringing entries to the database when the service is no more. The rest waits in its spill."""
+"""How long it tries to bring entries to the database that are in its memory alone, when the service is no more. What is
+in files is left to the next service, and at once, as that is about to come."""
 
 TELL_SECONDS = 0.5
 """How often it tells how it does, where that has changed."""
@@ -74,7 +75,7 @@ def _keep(connection: socket.socket) -> None:
     service.tell_figures()
     log.start()
     threading.Thread(target=service.tell_on, daemon=True).start()
-    seconds = ORPHAN_SECONDS
+    seconds = None
     with contextlib.suppress(EOFError, ConnectionError):
         while not isinstance(message := next_message(connection), Stop):
             if isinstance(message, Adopt):
@@ -84,6 +85,8 @@ def _keep(connection: socket.socket) -> None:
             log.keep_now([Entry.from_plain(entry) for entry in entries])
             service.tell(number)
         seconds = message.seconds
+    if seconds is None:
+        seconds = ORPHAN_SECONDS if log.figures().queue_entries else 0.0
     log.stop(seconds)
     service.tell_figures()
 
