@@ -57,7 +57,7 @@ class Entry:
     def to_plain(self) -> tuple[Any, ...]:
         """The entry as nothing but strings, numbers and bytes, which is soon pickled."""
         time, *rest, observation, image = _FIELDS(self)
-        return ((time - _EPOCH) // _MICROSECOND, *rest, _SEEN(observation), image)
+        return ((time - _EPOCH) // _MICROSECOND, *rest, observation.to_plain(), image)
 
     @classmethod
     def from_plain(cls, plain: tuple[Any, ...]) -> "Entry":
@@ -101,4 +101,3 @@ class Entry:
 
 
 _FIELDS = attrgetter(*Entry.__slots__)
-_SEEN = attrgetter(*Observation.__slots__)

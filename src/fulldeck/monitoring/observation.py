@@ -1,6 +1,7 @@
 """What one image looked like, in numbers to the eye and to the model: so that it shows when users' pictures change."""
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import cv2
@@ -32,6 +33,13 @@ class Observation:
     contrast: float
     sharpness: float
     embedding: bytes
+
+    def to_plain(self) -> tuple[Any, ...]:
+        """It as numbers and bytes, which are soon pickled; ``Observation(*plain)`` is it again."""
+        return _FIELDS(self)
+
+
+_FIELDS = attrgetter(*Observation.__slots__)
 
 
 def observe(data: bytes, image: NDArray[np.uint8], embedding: NDArray[np.float32]) -> Observation:

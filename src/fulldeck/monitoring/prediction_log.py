@@ -89,6 +89,11 @@ class _Answers:
     kept: Future[None] = field(default_factory=Future)
 
 
+def size_of(entries: Sequence[Entry]) -> int:
+    """The bytes for which entries count in memory: those of their embeddings and images."""
+    return sum(len(entry.observation.embedding) + len(entry.image or b"") for entry in entries)
+
+
 class PredictionLog:
     """A log of predictions. It starts with :meth:`start`; :meth:`keep` works before that, too.
 
@@ -159,7 +164,7 @@ class PredictionLog:
 
     def _room(self, entries: Sequence[Entry]) -> int | None:
         """Their bytes in memory, which are counted; None where there is no room for them, and they are lost."""
-        size = sum(len(entry.observation.embedding) + len(entry.image or b"") for entry in entries)
+        size = size_of(entries)
         if self._ended or self._counts.queue_bytes + size > self._memory_bytes:
             self._counts.lost["stopped" if self._ended else "memory-full"] += len(entries)
             return None

@@ -16,7 +16,7 @@ from itertools import count
 from typing import NamedTuple
 
 from fulldeck.monitoring.entry import Entry
-from fulldeck.monitoring.prediction_log import REASONS, Figures, PredictionLog
+from fulldeck.monitoring.prediction_log import REASONS, Figures, PredictionLog, size_of
 from fulldeck.serving import logs
 from fulldeck.serving.child import Child
 from fulldeck.serving.log_messages import Adopt, Begin, Keep, Stop, Told
@@ -91,7 +91,7 @@ class LogKeeper:
         process = self._process
         if process is None:
             self._keep_here(entries, kept)
-        elif process.bytes + _size(entries) <= self._memory_bytes:
+        elif process.bytes + size_of(entries) <= self._memory_bytes:
             process.keep(entries, kept)
         else:
             lost = self._gone.lost
@@ -149,7 +149,7 @@ class LogKeeper:
             except (OSError, EOFError):
                 self._failures += 1
                 await asyncio.to_thread(process.end)
-                await asyncio.sleep(AGAIN_SECONDS * 2**self._failures)
+                await asyncio.sleep(AGAIN_SECONDS * 2 ** (self._failures - 1))
             except asyncio.CancelledError:
                 process.leave()
                 asyncio.get_running_loop().run_in_executor(None, process.end)
@@ -178,7 +178,11 @@ class LogKeeper:
     def _forget(self, log: PredictionLog) -> None:
         self._retiring.discard(log)
         self._started.discard(log)
-        self._gone = _sum([self._gone, replace(log.figures(), queue_entries=0, spill_bytes=0, database_up=True)])
+        self._count(log.figures())
+
+    def _count(self, last: Figures) -> None:
+        """Add what one has done that keeps no more; what waits is another's by now."""
+        self._gone = _sum([self._gone, replace(last, queue_entries=0, spill_bytes=0, database_up=True)])
 
     def _ended(self, process: "_LogProcess") -> None:
         """The process that kept the log has gone."""
@@ -193,8 +197,7 @@ class LogKeeper:
 
     def _take_back(self, process: "_LogProcess") -> None:
         """Keep here what a process that is gone has not said to have kept; nothing is written twice by that."""
-        last = replace(process.figures, queue_entries=0, spill_bytes=0, database_up=True)
-        self._gone = _sum([self._gone, last])
+        self._count(process.figures)
         for entries, kept in process.unkept():
             self._keep_here(entries, kept)
 
@@ -240,7 +243,7 @@ class _LogProcess(Child):
 
     def keep(self, entries: Sequence[Entry], kept: Callable[[], None]) -> None:
         """Have it keep entries."""
-        given = _Given(entries, _size(entries), kept)
+        given = _Given(entries, size_of(entries), kept)
         self.bytes += given.size
         self.entries += len(entries)
         self._given[number := next(self._numbers)] = given
@@ -274,10 +277,6 @@ class _LogProcess(Child):
             self.send(framed(Stop(seconds)))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._end.wait(), seconds + 1)
-
-
-def _size(entries: Sequence[Entry]) -> int:
-    return sum(len(entry.observation.embedding) + len(entry.image or b"") for entry in entries)
 
 
 def _sum(parts: Sequence[Figures]) -> Figures:

@@ -5,7 +5,6 @@ It runs in a thread of the service or in a process of its own, and knows nothing
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 from time import perf_counter
 from typing import Any, Literal, Protocol
 
@@ -68,7 +67,7 @@ def to_plain(outcome: Outcome) -> Outcome | tuple[Any, ...]:
         return outcome
     results = [
         (named.label, named.probability, named.accepted, [(o.label, o.probability) for o in named.alternatives], seen)
-        for named, seen in ((named, None if seen is None else _SEEN(seen)) for named, seen in outcome.results)
+        for named, seen in ((named, None if seen is None else seen.to_plain()) for named, seen in outcome.results)
     ]
     return results, outcome.decoding, outcome.inferring, outcome.batches
 
@@ -86,9 +85,6 @@ def from_plain(plain: Outcome | tuple[Any, ...]) -> Outcome:
         for label, probability, accepted, others, seen in results
     ]
     return Outcome(named, [], decoding, inferring, batches)
-
-
-_SEEN = attrgetter(*Observation.__slots__)
 
 
 class Progress(Protocol):
