@@ -92,6 +92,7 @@ def test_switched_off_it_still_resizes():
     [
         {"rotate": 20.0},
         {"half_turn_p": 1.0},
+        {"turn_p": 1.0},
         {"shrink": 0.4},
         {"enlarge": 0.4},
         {"shift": 0.2},
@@ -129,12 +130,26 @@ def test_half_turns_befall_their_share():
     assert 0.17 < share < 0.33  # 4 standard deviations of 400 draws
 
 
+def test_turns_by_any_angle_befall_their_share_and_go_all_around():
+    batch = torch.zeros(400, 33, 33, 3, dtype=torch.uint8)
+    batch[:, 4, 16] = 255  # one bright point above the middle
+    line = torch.arange(33) - 16
+    inner = line**2 + line[:, None] ** 2 < 15**2  # what comes from outside the picture has other colours
+    images = augmented(batch, 33, strength=replace(OFF, turn_p=0.5)).mean(1) * inner
+    place = images.flatten(1).argmax(1)
+    y, x = place // 33 - 16, place % 33 - 16
+    stayed = (y == -12) & (x == 0)
+    assert 0.4 < stayed.float().mean() < 0.6  # 4 standard deviations of 400 draws
+    quarters = 2 * (y > 0).int() + (x > 0).int()
+    assert all(25 < (quarters[~stayed] == quarter).sum() < 75 for quarter in range(4))
+
+
 def test_nothing_is_ever_mirrored():
     """A bright quarter keeps its neighbours in the same sense of turning, whatever the geometry does."""
     batch = torch.zeros(200, 33, 33, 3, dtype=torch.uint8)
     batch[:, :, :16, 0] = 255  # red on the left
     batch[:, :16, :, 1] = 255  # green on top: from red to green is clockwise
-    images = augmented(batch, 33, strength=replace(OFF, half_turn_p=0.5, rotate=40.0, aspect=0.2, perspective=0.2))
+    images = augmented(batch, 33, strength=replace(OFF, half_turn_p=0.5, turn_p=0.5, rotate=40.0, aspect=0.2, perspective=0.2))
     line = torch.linspace(-1, 1, 33)
     y, x = torch.meshgrid(line, line, indexing="ij")
     inner = (x**2 + y**2) < 0.5  # what comes from outside the picture has other colours

@@ -32,6 +32,7 @@ class Strength:
     Attributes:
         rotate: largest turn, in degrees, either way.
         half_turn_p: share turned by 180 degrees on top.
+        turn_p: share turned by any angle instead.
         shrink, enlarge: largest relative change of size each way; little enlarging, since it cuts the indices off.
         shift: largest shift as a share of the side.
         aspect: largest relative change of width against height.
@@ -49,6 +50,7 @@ class Strength:
 
     rotate: float = 12.0
     half_turn_p: float = 0.25
+    turn_p: float = 0.0
     shrink: float = 0.25
     enlarge: float = 0.08
     shift: float = 0.06
@@ -113,6 +115,9 @@ class Augment(nn.Module):
         s, n, device = self.strength, len(images), images.device
         angle = _spread(n, device) * math.radians(s.rotate)
         angle = angle + math.pi * (torch.rand(n, device=device) < s.half_turn_p)
+        if s.turn_p:
+            turned = torch.rand(n, device=device) < s.turn_p
+            angle = torch.where(turned, _spread(n, device) * math.pi, angle)
         # The matrix goes from output to input: above one, the card comes out smaller.
         low, high = -math.log1p(s.enlarge), math.log1p(s.shrink)
         zoom = torch.exp(low + (high - low) * torch.rand(n, device=device))
