@@ -54,7 +54,8 @@ class Asking:
         self.engine.queue.check()
         if self.key is not None:  # now, or many at once would all find the same tokens, and what is no image none taken
             self._rates.take(self.key, 1)
-        with self._metrics.in_flight.track_inprogress(), self._metrics.stage("total"):
+        self._metrics.in_flight += 1
+        with self._metrics.stage("total"):
             try:
                 async with asyncio.timeout(self._settings.request_seconds):
                     with Share(self._memory) as share:
@@ -68,3 +69,5 @@ class Asking:
                 self._metrics.shed("request-timeout")
                 detail = f"the request was not answered within {self._settings.request_seconds:g} seconds"
                 raise Problem(HTTPStatus.GATEWAY_TIMEOUT, "request-timeout", detail) from None
+            finally:
+                self._metrics.in_flight -= 1

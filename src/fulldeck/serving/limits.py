@@ -15,6 +15,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
+from fulldeck.serving.context import header_of
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.problems import BadFile, Problem, bad_files
 from fulldeck.serving.settings import Settings
@@ -45,6 +46,7 @@ class Memory:
         self.held = 0
         self.limit = limit
         self.metrics = metrics
+        metrics.pending_bytes.set_function(lambda: self.held)
 
 
 class Share:
@@ -73,7 +75,6 @@ class Share:
     def _hold(self, count: int) -> None:
         self._held += count
         self._memory.held += count
-        self._memory.metrics.pending_bytes.set(self._memory.held)
 
     def __enter__(self) -> Self:
         return self
@@ -187,8 +188,8 @@ async def bounded_body(request: Request, max_bytes: int, reading: Callable[[], s
     Raises:
         Problem: 413 as soon as the body is larger than ``max_bytes``, whether it says so beforehand or not.
     """
-    stated = request.headers.get("content-length", "")
-    if stated.isdecimal() and int(stated) > max_bytes:
+    stated = header_of(request.scope, b"content-length")
+    if stated.isdigit() and int(stated) > max_bytes:
         raise _too_large(max_bytes, reading())
     received = 0
     more = True
@@ -223,7 +224,7 @@ async def read_uploads(request: Request, settings: Settings, share: Share) -> li
         Problem: 400 for a malformed body, 408 for one that does not come in time, 413 for one too large or with too
             many files, 415 for another content type, 422 where there is no image field, 503 where memory is short.
     """
-    kind, options = parse_options_header(request.headers.get("content-type"))
+    kind, options = parse_options_header(header_of(request.scope, b"content-type"))
     try:
         async with asyncio.timeout(settings.body_seconds):
             if kind.startswith(b"image/"):
@@ -243,13 +244,13 @@ async def read_uploads(request: Request, settings: Settings, share: Share) -> li
 
 
 async def _read_image(request: Request, settings: Settings, share: Share) -> Upload:
-    _, options = parse_options_header(request.headers.get("content-disposition"))
+    _, options = parse_options_header(header_of(request.scope, b"content-disposition"))
     name = _display_name(_text(options.get(b"filename", b"")))
-    data = bytearray()
+    chunks = []
     async for chunk in bounded_body(request, settings.max_body_bytes, lambda: name):
         share.take(len(chunk))
-        data += chunk
-    return Upload(name or "image", bytes(data))
+        chunks.append(chunk)
+    return Upload(name or "image", b"".join(chunks))  # the chunk itself, where there is but one
 
 
 async def _read_form(request: Request, boundary: bytes, settings: Settings, share: Share) -> list[Upload]:

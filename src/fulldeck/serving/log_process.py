@@ -26,6 +26,10 @@ in files is left to the next service, and at once, as that is about to come."""
 TELL_SECONDS = 0.5
 """How often it tells how it does, where that has changed."""
 
+SWITCH_SECONDS = 0.0005
+"""How long the thread that writes to the database may hold the one up that keeps, for which answers wait; Python's own
+5 ms are as long as a whole request takes."""
+
 
 class _Service:
     """The service, as this process sees it."""
@@ -58,6 +62,7 @@ def main() -> None:
     """Keep what comes until the other end of the socket is closed: ``log_process SOCKET``."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # it is the service that ends, and lets its processes go
+    sys.setswitchinterval(SWITCH_SECONDS)
     connection = socket.socket(fileno=int(sys.argv[1]))
     with contextlib.suppress(EOFError, ConnectionError):
         _keep(connection)

@@ -102,6 +102,8 @@ class Metrics:
         registry: what ``/metrics`` shows.
         workers: tells the ids of the processes that work.
         log_process: tells the id of the process that keeps the prediction log, if there is one.
+        in_flight: so many requests with images are in work.
+        queued, pending_bytes: are to be told where to look when somebody asks, as requests come oftener than that.
     """
 
     def __init__(self) -> None:
@@ -166,7 +168,9 @@ class Metrics:
         self.registry.register(_Workers(self))
         self.queued = Gauge("fulldeck_queued", "Requests that wait for a worker.", registry=self.registry)
         self.pending_bytes = Gauge("fulldeck_pending_bytes", "Bytes of bodies in memory.", registry=self.registry)
-        self.in_flight = Gauge("fulldeck_in_flight", "Requests with images in work.", registry=self.registry)
+        self.in_flight = 0
+        in_flight = Gauge("fulldeck_in_flight", "Requests with images in work.", registry=self.registry)
+        in_flight.set_function(lambda: self.in_flight)
         about_ready = "1 when the model can answer, and the service is not about to end."
         self._ready = Gauge("fulldeck_ready", about_ready, registry=self.registry)
         self._draining = False

@@ -54,6 +54,7 @@ class Queue:
         self._max_waiting = max_waiting
         self._seconds = seconds
         self._metrics = metrics
+        metrics.queued.set_function(lambda: self.waiting)
 
     @property
     def waiting(self) -> int:
@@ -110,7 +111,6 @@ class Queue:
         loop = asyncio.get_running_loop()
         turn = loop.create_future()
         self._line.append(turn)
-        self._metrics.queued.set(self.waiting)
         late = loop.call_later(self._seconds, self._send_away, turn)
         leaving = asyncio.ensure_future(gone())
         leaving.add_done_callback(lambda _: self._has_left(turn, leaving))
@@ -125,7 +125,6 @@ class Queue:
             leaving.cancel()
             if turn in self._line:
                 self._line.remove(turn)
-            self._metrics.queued.set(self.waiting)
 
     def leave(self) -> None:
         """Give the place back: to the first in the line, if there is one."""
