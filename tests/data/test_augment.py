@@ -149,7 +149,9 @@ def test_nothing_is_ever_mirrored():
     batch = torch.zeros(200, 33, 33, 3, dtype=torch.uint8)
     batch[:, :, :16, 0] = 255  # red on the left
     batch[:, :16, :, 1] = 255  # green on top: from red to green is clockwise
-    images = augmented(batch, 33, strength=replace(OFF, half_turn_p=0.5, turn_p=0.5, rotate=40.0, aspect=0.2, perspective=0.2))
+    images = augmented(
+        batch, 33, strength=replace(OFF, half_turn_p=0.5, turn_p=0.5, rotate=40.0, aspect=0.2, perspective=0.2)
+    )
     line = torch.linspace(-1, 1, 33)
     y, x = torch.meshgrid(line, line, indexing="ij")
     inner = (x**2 + y**2) < 0.5  # what comes from outside the picture has other colours
