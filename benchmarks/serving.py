@@ -37,7 +37,7 @@ from fulldeck.inference.model_file import champion_path
 from load import Outcome, closed, form_request, image_request, paced
 
 PEERS = Path(__file__).parent / "peers"
-CONNECTIONS = 8
+CONNECTIONS = 16
 FILES = 16
 BARE_BATCH = 8  # as the service infers several files
 

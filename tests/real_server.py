@@ -55,7 +55,12 @@ def worker(process: subprocess.Popen[str]) -> int:
 
 def helpers(process: subprocess.Popen[str], module: str) -> list[psutil.Process]:
     """The processes that run a module for the one that does a server's work."""
-    return [each for each in psutil.Process(worker(process)).children() if module in each.cmdline()]
+    found = []
+    for each in psutil.Process(worker(process)).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # or it is being taken leave of
+            if module in each.cmdline():
+                found.append(each)
+    return found
 
 
 def connect(url: str) -> socket.socket:

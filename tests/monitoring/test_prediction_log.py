@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from fulldeck.monitoring import prediction_log as module
+from fulldeck.monitoring.journal import Journal
 from fulldeck.monitoring.prediction_log import PredictionLog
 from fulldeck.monitoring.spill import Spill
 
@@ -303,3 +304,36 @@ def test_the_file_is_a_plain_sqlite_database(log, tmp_path, entry):
             ("2026-01-02 03:04:05.678901", "joker")
         ]
     connection.close()
+
+
+def test_what_is_left_in_its_journal_is_written_and_to_the_last(url, tmp_path, entry):
+    log = PredictionLog(url, tmp_path / "spill")
+    journal = Journal(log.open_journal())
+    log.start()
+    assert journal.put(entry(0).to_record())
+    until(lambda: log.figures().written == 1)
+    assert journal.put(entry(1).to_record() + entry(2).to_record())
+    log.stop(20)
+    assert logged(url) == ids(map(entry, range(3)))
+    assert not list((tmp_path / "spill").iterdir())
+
+
+def test_while_no_file_takes_it_what_is_left_in_the_journal_is_written_from_memory_or_waits(
+    url, tmp_path, entry, monkeypatch
+):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Spill, "append", full)
+    log = PredictionLog(url, tmp_path / "spill", memory_bytes=3 * len(entry(0).to_record()))
+    journal = Journal(log.open_journal())
+    assert journal.put(entry(0).to_record())
+    until(lambda: log.figures().queue_entries == 1)
+    assert journal.put(b"".join(entry(number).to_record() for number in range(1, 5)))
+    time.sleep(2 * module.COLLECT_SECONDS)
+    assert log.figures().queue_entries == 1
+    log.start()
+    until(lambda: log.figures().written == 5)
+    log.stop(20)
+    assert logged(url) == ids(map(entry, range(5)))
+    assert sum(log.figures().lost.values()) == 0

@@ -166,3 +166,49 @@ def test_syncing_is_asked_of_the_disk_once(spill, records, monkeypatch):
     spill.sync()
     spill.sync()
     assert len(asked) == 1
+
+
+def left_in_a_journal(folder, records, signal):
+    """A process whose journal has these, which then ends."""
+    code = (
+        "import os, sys; from pathlib import Path; from fulldeck.monitoring.spill import Spill\n"
+        "spill = Spill(Path(sys.argv[1]), 10**9); journal = spill.open_journal(2**16)\n"
+        "assert journal.put(sys.stdin.buffer.read())\n"
+        "spill.close() if sys.argv[2] == '0' else os.kill(os.getpid(), int(sys.argv[2]))"
+    )
+    command = [sys.executable, "-c", code, str(folder), str(signal)]
+    done = subprocess.run(command, input=b"".join(records), check=False)
+    assert done.returncode == -signal
+
+
+@pytest.mark.parametrize("signal", [0, 9])
+def test_what_is_in_the_journal_of_a_process_that_has_ended_is_taken_over_once(spill, folder, records, signal):
+    left_in_a_journal(folder, records[:9], signal)
+    orphan(folder, records[9:])
+    assert spill.adopt() == 2
+    assert spill.adopt() == 0
+    assert sorted(drain(spill)) == sorted(bodies_of(records))
+    assert not list(folder.glob("*.journal"))
+    assert not list(folder.glob("*.spill"))
+
+
+def test_one_with_nothing_in_it_goes_with_its_process(folder, spill):
+    other = Spill(folder, 10**6)
+    assert other.open_journal() is other.open_journal()
+    assert spill.adopt() == 0
+    other.close()
+    assert not list(folder.glob("*.journal"))
+
+
+def test_what_waits_in_the_journal_counts_as_waiting(spill, records):
+    assert spill.open_journal().put(records[0])
+    assert spill.waiting_bytes == len(records[0])
+
+
+def test_a_journal_that_cannot_be_read_is_left_and_holds_no_other_up(spill, folder, records):
+    (folder / "abc.journal").write_bytes(b"something else")
+    orphan(folder, records)
+    with pytest.raises(OSError, match="no journal"):
+        spill.adopt()
+    assert drain(spill) == bodies_of(records)
+    assert (folder / "abc.journal").read_bytes() == b"something else"

@@ -171,6 +171,62 @@ def test_entries_that_find_no_room_are_counted_as_lost(database):
     assert written(database) == [1, 2]
 
 
+def put(keeper: LogKeeper, *numbers: int) -> list[int]:
+    """Put entries where they outlive all, each by itself; those that found a place."""
+    return [number for number in numbers if keeper.put([replace(some_entry(), request_id=str(number))])]
+
+
+def test_what_is_put_comes_to_the_database_whoever_ends(database):
+    """Its process is stopped, killed, and another one's turn comes: nothing waits for it, and nothing is lost."""
+
+    async def scenario() -> list[int]:
+        async with keeping(database, hired=False) as keeper:
+            assert put(keeper, 0) == []
+            keeper.hire()
+            pid = await process(keeper)
+            found = put(keeper, *range(1, 100))
+            os.kill(pid, signal.SIGSTOP)
+            found += put(keeper, *range(100, 200))
+            os.kill(pid, signal.SIGKILL)
+            found += put(keeper, *range(200, 300))
+            await process(keeper, other_than=pid)
+            found += put(keeper, *range(300, 400))
+        assert sum(keeper.figures().lost.values()) == 0
+        return found
+
+    assert asyncio.run(scenario()) == list(range(1, 400))
+    assert written(database) == list(range(1, 400))
+    assert not list((database.parent / "spill").iterdir())
+
+
+def test_what_was_put_is_written_though_its_process_is_stuck_at_the_end(database, monkeypatch):
+    monkeypatch.setattr("fulldeck.serving.child.END_SECONDS", 0.1)
+    importlib.import_module("fulldeck.monitoring.store")  # which takes as long as there is
+
+    async def scenario() -> None:
+        async with keeping(database) as keeper:
+            os.kill(keeper.process, signal.SIGSTOP)
+            assert put(keeper, *range(20)) == list(range(20))
+            await keeper.stop(2)
+
+    asyncio.run(scenario())
+    assert written(database) == list(range(20))
+
+
+def test_one_that_finds_no_room_is_told_so(database):
+    async def scenario() -> None:
+        async with keeping(database) as keeper:
+            os.kill(keeper.process, signal.SIGSTOP)
+            most = len(put(keeper, *range(3000)))
+            assert 1000 < most < 3000
+            asked = ask(keeper, 3000)
+            os.kill(keeper.process, signal.SIGCONT)
+            await kept(asked)
+        assert len(written(database)) == most + 1
+
+    asyncio.run(scenario())
+
+
 def test_where_no_process_can_be_started_threads_keep_the_log(database, monkeypatch, caplog):
     monkeypatch.setattr("sys.executable", "/bin/false")
     monkeypatch.setattr("fulldeck.serving.log_keeper.AGAIN_SECONDS", 0.001)

@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
+import orjson
+
 from fulldeck.monitoring.observation import Observation
 
 HEAD = struct.Struct("<II")
 """A record's head: the length of what follows, and its CRC-32."""
 
 _PARTS = struct.Struct("<II")  # of what follows, the lengths of the JSON and of the embedding; the rest is the image
-_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -68,11 +69,12 @@ class Entry:
 
     def to_record(self) -> bytes:
         """The entry as a record: head, lengths, JSON, embedding, image."""
-        fields = self.to_row()
-        time, embedding, image = (fields.pop(name) for name in ("time", "embedding", "image"))
-        fields |= {"microseconds": (time - _EPOCH) // _MICROSECOND, "has_image": image is not None}
-        text = _ENCODE(fields).encode("utf-8", "surrogatepass")
-        body = b"".join((_PARTS.pack(len(text), len(embedding)), text, embedding, image or b""))
+        fields = dict(zip(_NAMES, _IN_JSON(self), strict=True))
+        fields["microseconds"] = (self.time - _EPOCH) // _MICROSECOND
+        fields["has_image"] = self.image is not None
+        text = _encoded(fields)
+        embedding = self.observation.embedding
+        body = b"".join((_PARTS.pack(len(text), len(embedding)), text, embedding, self.image or b""))
         return HEAD.pack(len(body), zlib.crc32(body)) + body
 
     @classmethod
@@ -91,7 +93,7 @@ class Entry:
     def _from_body(cls, body: bytes) -> "Entry":
         text_length, embedding_length = _PARTS.unpack_from(body)
         text_end = _PARTS.size + text_length
-        fields: dict[str, Any] = json.loads(body[_PARTS.size : text_end].decode("utf-8", "surrogatepass"))
+        fields = _decoded(body[_PARTS.size : text_end])
         time = _EPOCH + timedelta(microseconds=fields.pop("microseconds"))
         image_start = text_end + embedding_length
         image = body[image_start:] if fields.pop("has_image") else None
@@ -101,3 +103,24 @@ class Entry:
 
 
 _FIELDS = attrgetter(*Entry.__slots__)
+
+_NAMES = (
+    *(name for name in Entry.__slots__ if name not in {"time", "observation", "image"}),
+    *(name for name in Observation.__slots__ if name != "embedding"),
+)
+_IN_JSON = attrgetter(*(f"observation.{name}" if name in Observation.__slots__ else name for name in _NAMES))
+
+
+def _encoded(fields: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(fields)
+    except orjson.JSONEncodeError:  # half a surrogate pair, which no database takes, but whose loss is to be told
+        return json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _decoded(text: bytes) -> dict[str, Any]:
+    try:
+        fields: dict[str, Any] = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        fields = json.loads(text.decode("utf-8", "surrogatepass"))
+    return fields

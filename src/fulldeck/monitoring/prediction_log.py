@@ -2,11 +2,10 @@
 
 An entry goes into the spill first, which outlives the process, and is written to the database from there. Where the
 spill takes nothing (its disk is full, or its limit is reached) entries wait in memory, up to a bound, and only past
-that are they lost: counted, by reason.
+that are they lost: counted, by reason. Another process may leave them in a journal, from which they are collected.
 """
 
 import contextlib
-import itertools
 import logging
 import random
 import threading
@@ -14,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import accumulate, islice
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
@@ -39,6 +39,9 @@ GATHER_SECONDS = 0.2
 
 LONGEST_PAUSE = 10.0
 """Seconds between two attempts while the database is away, at most; they begin with half a second."""
+
+COLLECT_SECONDS = 0.2
+"""How often the journal is looked into."""
 
 ADOPT_SECONDS = 5.0
 """How often files of processes that have ended are looked for."""
@@ -123,6 +126,7 @@ class PredictionLog:
         self._left = ""  # the file of another process that cannot be taken over
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="fulldeck-log-keep")
         self._writer = threading.Thread(target=self._write_on, name="fulldeck-log-write", daemon=True)
+        self._collector = threading.Thread(target=self._collect_on, name="fulldeck-log-collect", daemon=True)
         self._something = threading.Event()
         self._stopping = threading.Event()
 
@@ -162,6 +166,20 @@ class PredictionLog:
         if size is not None:
             self._keep(entries, size)
 
+    def open_journal(self) -> Path | None:
+        """A journal in which another process may leave records (:meth:`Entry.to_record`) from now on.
+
+        Returns:
+            Its file, for :class:`fulldeck.monitoring.journal.Journal`; None where the disk takes none.
+        """
+        try:
+            journal = self._open_spill().open_journal()
+        except Exception as error:  # noqa: BLE001  (as with the spill: whatever it is, there is another way)
+            logger.debug("the spill in %s takes no journal: %s", self._spill_folder, error)
+            return None
+        self._collector.start()
+        return journal.path
+
     def _room(self, entries: Sequence[Entry]) -> int | None:
         """Their bytes in memory, which are counted; None where there is no room for them, and they are lost."""
         size = size_of(entries)
@@ -184,6 +202,8 @@ class PredictionLog:
         self._keeper.shutdown(wait=True)
         self._next_adoption = 0.0
         self._stopping.set()
+        if self._collector.ident is not None:
+            self._collector.join()
         self._something.set()
         if self._writer.ident is not None:
             self._writer.join(seconds)
@@ -234,11 +254,15 @@ class PredictionLog:
             self._counts.queue_entries -= len(entries)
             self._counts.queue_bytes -= size
             if not spilled:
-                self._memory.extend(records)
-                self._counts.queue_entries += len(records)
-                self._counts.queue_bytes += sum(map(len, records))
+                self._remember(records)
         if not self._something.is_set():
             self._something.set()
+
+    def _remember(self, records: Sequence[bytes]) -> None:
+        """Let records wait in memory; under the guard."""
+        self._memory.extend(records)
+        self._counts.queue_entries += len(records)
+        self._counts.queue_bytes += sum(map(len, records))
 
     def _spilled(self, records: Sequence[bytes]) -> bool:
         """Append records to the spill, if it takes them."""
@@ -262,6 +286,28 @@ class PredictionLog:
 
                 self._spill = Spill(self._spill_folder, self._spill_bytes)
             return self._spill
+
+    # --- the collector's thread --------------------------------------------------------------------------------------
+
+    def _collect_on(self) -> None:
+        """Take what is left in the journal, until the end and once more."""
+        while not self._stopping.wait(COLLECT_SECONDS):
+            self._collect()
+        self._collect()
+
+    def _collect(self) -> None:
+        journal = self._open_spill().open_journal()
+        if not (records := journal.peek()):
+            return
+        if not self._spilled(records):
+            with self._guard:
+                # What finds no room stays where it is, where it outlives the process, as all does in the end.
+                room = 0 if self._stopping.is_set() else self._memory_bytes - self._counts.queue_bytes
+                ends = accumulate(map(len, records))
+                records = [record for record, end in zip(records, ends, strict=True) if end <= room]
+                self._remember(records)
+        journal.release(sum(map(len, records)))
+        self._something.set()
 
     # --- the writer's thread -----------------------------------------------------------------------------------------
 
@@ -356,7 +402,7 @@ class PredictionLog:
     def _remembered(self, most: int | None = None) -> list[bytes]:
         """The oldest records in memory, so many at most; the keeper may add others meanwhile."""
         with self._guard:
-            return list(itertools.islice(self._memory, most))
+            return list(islice(self._memory, most))
 
     def _forget(self, count: int) -> None:
         """Drop so many of the oldest records in memory: they are elsewhere now."""

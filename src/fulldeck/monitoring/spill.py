@@ -19,11 +19,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from fulldeck.monitoring.entry import HEAD
+from fulldeck.monitoring.journal import CAPACITY, Journal
 
 SEGMENT_BYTES = 8 * 2**20
 """A new file is begun when one has so many bytes: what is read again after a crash is no more than this."""
 
 SUFFIX = ".spill"
+JOURNAL_SUFFIX = ".journal"
 
 
 class SpillFullError(OSError):
@@ -81,12 +83,26 @@ class Spill:
         self._own: deque[_Segment] = deque()
         self._inherited: deque[_Segment] = deque()
         self._unsynced: set[_Segment] = set()
+        self._journal: Journal | None = None
 
     @property
     def waiting_bytes(self) -> int:
-        """So many bytes wait."""
+        """So many bytes wait, those in the journal included."""
         with self._guard:
-            return sum(segment.size - segment.read for segment in (*self._inherited, *self._own))
+            journal = self._journal.waiting if self._journal is not None else 0
+            return journal + sum(segment.size - segment.read for segment in (*self._inherited, *self._own))
+
+    def open_journal(self, capacity: int = CAPACITY) -> Journal:
+        """The journal in which another process leaves records for this one; it is made the first time.
+
+        Whoever takes this process's files over takes what waits in it, too.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        if self._journal is None:
+            self._journal = Journal.create(self._folder / f"{self._owner}{JOURNAL_SUFFIX}", capacity)
+        return self._journal
 
     def append(self, records: bytes) -> None:
         """Add whole records. When it returns they outlive this process, though not yet the machine: see :meth:`sync`.
@@ -168,7 +184,8 @@ class Spill:
         """
         found = 0
         errors: list[OSError] = []
-        for owner in sorted({path.name.partition("-")[0] for path in self._folder.glob(f"*{SUFFIX}")}):
+        left = (*self._folder.glob(f"*{SUFFIX}"), *self._folder.glob(f"*{JOURNAL_SUFFIX}"))
+        for owner in sorted({path.stem.partition("-")[0] for path in left}):
             if owner in self._locks:
                 continue
             lock = _lock(self._folder, owner)
@@ -180,6 +197,12 @@ class Spill:
                 errors.append(error)
                 continue
             self._locks[owner] = lock
+            try:
+                self._empty_journal(self._folder / f"{owner}{JOURNAL_SUFFIX}")
+            except OSError as error:
+                errors.append(error)
+                self._unlock(owner)  # its other files, too, are for the next attempt
+                continue
             segments = list(_open_all(sorted(self._folder.glob(f"{owner}-*{SUFFIX}")), errors))
             with self._guard:
                 self._inherited.extend(segments)
@@ -190,9 +213,31 @@ class Spill:
             raise errors[0]
         return found
 
+    def _empty_journal(self, path: Path) -> None:
+        """Put what waits in the journal of a process that has ended into a file of its own, after that one's others."""
+        if not path.exists():
+            return
+        journal = Journal(path)
+        try:
+            journal.close_for_good()
+            rest = journal.rest()
+        finally:
+            journal.unmap()
+        if rest:
+            whole = path.with_name(f"{path.stem}-journal{SUFFIX}")
+            partial = whole.with_suffix(".part")
+            partial.write_bytes(rest)
+            partial.replace(whole)
+        path.unlink()  # where this is not come to, what was in it is read twice
+
     def close(self) -> None:
         """Let go of all files; what still waits in them is for the next process."""
         with self._guard:
+            if self._journal is not None:
+                if not self._journal.waiting:
+                    self._journal.path.unlink(missing_ok=True)
+                self._journal.unmap()
+                self._journal = None
             for segment in (*self._inherited, *self._own):
                 segment.file.close()
                 if segment.read == segment.size:

@@ -3,20 +3,18 @@
 They are not made by way of those models, whose library takes as long to import as the model to load.
 """
 
-from json import JSONEncoder
 from typing import Any
 
+import orjson
 from starlette.responses import Response
 
 from fulldeck.inference.model_file import ModelInfo
 from fulldeck.inference.recognizer import LocatedCard, Prediction
 
-_ENCODE = JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-
 
 def encoded(body: dict[str, Any]) -> bytes:
     """A body as JSON."""
-    return _ENCODE(body).encode()
+    return orjson.dumps(body)
 
 
 def sent(body: dict[str, Any]) -> Response:

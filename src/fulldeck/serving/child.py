@@ -26,6 +26,7 @@ class Child(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.gone = False
+        self._spoken = False
         self._first: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._received = bytearray()
         self._transport: asyncio.Transport | None = None
@@ -74,10 +75,11 @@ class Child(asyncio.Protocol):
         """Take what it says."""
         self._received += data
         for message in taken(self._received):
-            if self._first.done():
+            if self._spoken:
                 self.told(message)
-            else:
+            elif not self._first.done():  # as it is where nobody waits for it any more
                 self._first.set_result(message)
+            self._spoken = True
 
     def told(self, message: Any) -> None:
         """Hear what it says after the first thing."""

@@ -22,7 +22,7 @@ from fulldeck.serving.queue import Queue
 from fulldeck.serving.settings import Settings
 from fulldeck.serving.work import Outcome, Task, What
 
-PLACES_PER_WORKER = 4
+PLACES_PER_WORKER = 8
 """So many requests a worker are past the queue: what has come while a worker was busy it infers at once."""
 
 WAITING_PER_WORKER = 2

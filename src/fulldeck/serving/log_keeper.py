@@ -16,10 +16,11 @@ from itertools import count
 from typing import NamedTuple
 
 from fulldeck.monitoring.entry import Entry
+from fulldeck.monitoring.journal import Journal
 from fulldeck.monitoring.prediction_log import REASONS, Figures, PredictionLog, size_of
 from fulldeck.serving import logs
 from fulldeck.serving.child import Child
-from fulldeck.serving.log_messages import Adopt, Begin, Keep, Stop, Told
+from fulldeck.serving.log_messages import Adopt, Begin, First, Keep, Stop, Told
 from fulldeck.serving.messages import framed
 
 logger = logging.getLogger(__name__)
@@ -80,8 +81,21 @@ class LogKeeper:
         """The id of the process that keeps the log; None where this one does."""
         return None if self._process is None else self._process.process.pid
 
+    def put(self, entries: Sequence[Entry]) -> bool:
+        """Put entries where they outlive this process from now on, all or none, which never raises.
+
+        Returns:
+            Whether that could be done at once. If not, :meth:`keep` takes them.
+        """
+        if self._process is None or (journal := self._process.journal) is None:
+            return False
+        try:
+            return journal.put(b"".join([entry.to_record() for entry in entries]))
+        except Exception:  # noqa: BLE001  (an entry that no file can take, of which the other way tells)
+            return False
+
     def keep(self, entries: Sequence[Entry], kept: Callable[[], None]) -> None:
-        """Take entries, which never raises and never waits.
+        """Take entries that found no place at once; this never raises and never waits.
 
         Args:
             entries: those of some answers.
@@ -116,14 +130,17 @@ class LogKeeper:
         if self._hiring:  # what was kept here is not with the process before that is done
             await asyncio.wait(self._hiring, timeout=seconds)
         process, self._process = self._process, None
+        left = False
         if process is not None:
             await process.stop(seconds)
             self._take_back(process)
             await asyncio.to_thread(process.end)
+            left = process.journal is not None and process.journal.waiting > 0
             process.hang_up()
         for log in (self._log, *self._retiring):
             figures = log.figures()
-            if process is None or figures.queue_entries or figures.spill_bytes:  # which no process has taken over
+            # Which no process has taken over.
+            if process is None or left or figures.queue_entries or figures.spill_bytes:
                 self._start(log)
             await asyncio.to_thread(log.stop, seconds)
 
@@ -215,7 +232,8 @@ class _LogProcess(Child):
 
     Attributes:
         figures: what it last said of itself.
-        bytes: so many bytes of entries it has not kept yet.
+        journal: where entries can be left for it; None where there is no such place.
+        bytes: so many bytes of entries that it was sent it has not kept yet.
         entries: so many entries.
         busy: whether it has kept anything.
     """
@@ -223,6 +241,7 @@ class _LogProcess(Child):
     def __init__(self, ended: Callable[["_LogProcess"], None]) -> None:
         super().__init__()
         self.figures = _NOTHING
+        self.journal: Journal | None = None
         self.bytes = self.entries = 0
         self.busy = False
         self._given: dict[int, _Given] = {}
@@ -237,7 +256,10 @@ class _LogProcess(Child):
             OSError: it cannot be started.
             EOFError: it has ended.
         """
-        await self.start("fulldeck.serving.log_process", hello=framed(begin))
+        path: First = await self.start("fulldeck.serving.log_process", hello=framed(begin))
+        if path is not None:
+            with contextlib.suppress(OSError):  # entries are sent instead
+                self.journal = await asyncio.to_thread(Journal, path)
         if self.gone:
             raise EOFError
 
@@ -254,6 +276,7 @@ class _LogProcess(Child):
         """Hear how it does, and what it has kept."""
         if isinstance(message, Figures):
             self.figures = message
+            self.busy = self.busy or message.written > 0
             return
         self.busy = True
         given = self._given.pop(message)

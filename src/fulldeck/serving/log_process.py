@@ -15,7 +15,7 @@ import threading
 
 from fulldeck.monitoring.entry import Entry
 from fulldeck.monitoring.prediction_log import Figures, PredictionLog
-from fulldeck.serving.log_messages import Adopt, Begin, Stop, Told
+from fulldeck.serving.log_messages import Adopt, Begin, First, Stop, Told
 from fulldeck.serving.logs import LINE, write_json
 from fulldeck.serving.messages import framed, next_message
 
@@ -25,6 +25,10 @@ in files is left to the next service, and at once, as that is about to come."""
 
 TELL_SECONDS = 0.5
 """How often it tells how it does, where that has changed."""
+
+NICENESS = 10
+"""It gives way to those who answer. What they leave in the journal waits for nothing, and nobody waits for it; with 10
+it still gets a tenth of a processor that all others want."""
 
 SWITCH_SECONDS = 0.0005
 """How long the thread that writes to the database may hold the one up that keeps, for which answers wait; Python's own
@@ -40,7 +44,7 @@ class _Service:
         self._guard = threading.Lock()
         self._figures: Figures | None = None
 
-    def tell(self, what: Told) -> None:
+    def tell(self, what: First | Told) -> None:
         """Tell it something."""
         with self._guard, contextlib.suppress(OSError):  # it is no more, which the other thread is to find out
             self._connection.sendall(framed(what))
@@ -62,6 +66,7 @@ def main() -> None:
     """Keep what comes until the other end of the socket is closed: ``log_process SOCKET``."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # it is the service that ends, and lets its processes go
+    os.nice(NICENESS)
     sys.setswitchinterval(SWITCH_SECONDS)
     connection = socket.socket(fileno=int(sys.argv[1]))
     with contextlib.suppress(EOFError, ConnectionError):
@@ -77,6 +82,7 @@ def _keep(connection: socket.socket) -> None:
         write_json()
     log = begin.open_log()
     service = _Service(connection, log)
+    service.tell(log.open_journal())
     service.tell_figures()
     log.start()
     threading.Thread(target=service.tell_on, daemon=True).start()

@@ -27,8 +27,8 @@ Row = tuple[Upload, Prediction, Observation]
 """A file, what is said of it or of one card on it, and what that looked like."""
 
 KEEP_SECONDS = 0.25
-"""An answer waits until its entries will outlive this process, which takes a fraction of a millisecond. On a disk that
-hangs it goes out after this time all the same, with its entries in memory until that takes them."""
+"""An answer whose entries find no room in the journal waits until they will outlive this process. On a disk that hangs
+it goes out after this time all the same, with its entries in memory until that takes them."""
 
 
 def open_recorder(settings: Settings) -> "Recorder | None":
@@ -116,7 +116,7 @@ class Recorder:
         self._next: _Keeping | None = None
 
     async def record(self, request_id: str, key: str | None, model: ModelInfo, rows: Iterable[Row]) -> None:
-        """Log an answer that is about to go out; it does not fail, and hardly waits.
+        """Log an answer that is about to go out; it does not fail, and waits only where there is no room in a journal.
 
         Args:
             request_id: the request's id.
@@ -144,6 +144,8 @@ class Recorder:
                 )
             )
             last = upload
+        if self.log.put(entries):
+            return
         loop = asyncio.get_running_loop()
         if self._next is None:
             self._next = _Keeping()

@@ -15,6 +15,8 @@ import traceback
 from time import perf_counter
 from typing import Any
 
+import cv2
+
 from fulldeck.errors import FulldeckError
 from fulldeck.garbage import look_for_garbage
 from fulldeck.inference.recognizer import CHUNK, Recognizer
@@ -131,6 +133,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)  # it is the service that ends, and lets its workers go
     connection = socket.socket(fileno=int(sys.argv[1]))
     board = Board(int(sys.argv[2]))
+    cv2.setNumThreads(1)  # as the model has one: the cores are the other workers' and the service's
     try:
         recognizer = _loaded(connection)
         if recognizer is not None:
