@@ -7,6 +7,7 @@ a service that stalls is charged for all that it keeps waiting. What this costs 
 
 import asyncio
 import random
+import re
 import resource
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
@@ -32,6 +33,10 @@ CONNECTIONS = 256
 what a service lets in, or it would be the generator that holds the load back, and not the service."""
 
 BOUNDARY = "fulldeck-bench"
+
+_HEAD = re.compile(rb"HTTP/1.1 (\d+) .*?\r\ncontent-length: *(\d+)\r\n.*?\r\n\r\n", re.DOTALL | re.IGNORECASE)
+"""An answer's head: its status, and how long its body is."""
+
 T = TypeVar("T")
 
 
@@ -79,8 +84,7 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.open = False
-        self._received = bytearray()
-        self._end = 0
+        self._received = b""
         self._answered: Answered | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -92,19 +96,14 @@ class _Connection(asyncio.Protocol):
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        self._received += data
-        if not self._end:
-            head = self._received.find(b"\r\n\r\n")
-            if head < 0:
-                return
-            lower = bytes(self._received[:head]).lower()
-            at = lower.find(b"content-length:")
-            self._end = head + 4 + int(lower[at + 15 :].split(b"\r\n", 1)[0])
-        if len(self._received) >= self._end:
-            status = int(self._received[9:12])
-            self._received.clear()
-            self._end = 0
-            self._tell(status)
+        if self._received:
+            data = self._received + data
+        head = _HEAD.match(data)
+        if head is None or len(data) < head.end() + int(head[2]):
+            self._received = data
+            return
+        self._received = b""
+        self._tell(int(head[1]))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio's signature)
         self.open = False
@@ -238,13 +237,27 @@ class _Paced:
         for _ in range(CONNECTIONS):
             await self._open()
         before = _processor()
+        loop = asyncio.get_running_loop()
         begin = moment = perf_counter()
         end = begin + self._outcome.seconds
-        while (moment := moment + chance.expovariate(self._rate)) < end:
-            if (wait := moment - perf_counter()) > 0:
-                await asyncio.sleep(wait)
+        over = loop.create_future()
+
+        def send() -> None:
+            nonlocal moment
             self._send(moment)
-        await asyncio.sleep(max(0.0, end - perf_counter()))
+            wait_for_next()
+
+        def wait_for_next() -> None:
+            nonlocal moment
+            while (moment := moment + chance.expovariate(self._rate)) < end:
+                if (wait := moment - perf_counter()) > 0:
+                    loop.call_later(wait, send)  # a loop's clock has milliseconds: that it is due is not asked again
+                    return
+                self._send(moment)
+            loop.call_later(max(0.0, end - perf_counter()), over.set_result, None)
+
+        wait_for_next()
+        await over
         self._outcome.processor = _processor() - before
         while self._due or self._under_way:
             await asyncio.sleep(0.01)

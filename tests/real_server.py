@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -57,7 +57,7 @@ def helpers(process: subprocess.Popen[str], module: str) -> list[psutil.Process]
     """The processes that run a module for the one that does a server's work."""
     found = []
     for each in psutil.Process(worker(process)).children():
-        with contextlib.suppress(psutil.NoSuchProcess):  # or it is being taken leave of
+        with suppress(psutil.NoSuchProcess):  # or it is being taken leave of
             if module in each.cmdline():
                 found.append(each)
     return found

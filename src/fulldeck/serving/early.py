@@ -1,4 +1,4 @@
-"""A short start: the model loads while the rest of the service is still being imported, and nothing that it needs not."""
+"""A short start: the model loads while the rest of the service is still being imported."""
 
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
