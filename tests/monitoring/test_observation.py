@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from fulldeck.inference.image import decode, resize
+from fulldeck.inference.picture import Picture
 from fulldeck.monitoring.observation import observe
 from sent_images import encoded, jpeg
 
@@ -13,7 +14,9 @@ EMBEDDING = np.float32([0.5, -2.0, 1e-3])
 
 
 def look(data, image=None):
-    return observe(data, resize(decode(data), 96) if image is None else image, EMBEDDING)
+    picture = Picture(data)
+    square = picture.square(96)
+    return observe(picture.size, len(data), square if image is None else image, EMBEDDING)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF"])
@@ -21,6 +24,11 @@ def test_the_size_is_that_of_the_file(kind):
     data = encoded((9, 90, 200), kind, (60, 80))
     seen = look(data)
     assert (seen.width, seen.height, seen.file_bytes) == (60, 80, len(data))
+
+
+def test_the_size_is_the_full_one_of_an_image_that_was_decoded_at_a_smaller_scale():
+    seen = look(encoded((9, 90, 200), "JPEG", (1201, 999)))
+    assert (seen.width, seen.height) == (1201, 999)
 
 
 def test_one_colour_has_its_brightness_no_contrast_and_nothing_sharp():

@@ -331,9 +331,26 @@ def test_while_no_file_takes_it_what_is_left_in_the_journal_is_written_from_memo
     until(lambda: log.figures().queue_entries == 1)
     assert journal.put(b"".join(entry(number).to_record() for number in range(1, 5)))
     time.sleep(2 * module.COLLECT_SECONDS)
-    assert log.figures().queue_entries == 1
+    assert log.figures().queue_entries == 3
     log.start()
     until(lambda: log.figures().written == 5)
     log.stop(20)
     assert logged(url) == ids(map(entry, range(5)))
     assert sum(log.figures().lost.values()) == 0
+
+
+def test_at_the_end_its_files_are_open_until_the_journal_has_been_looked_into(url, tmp_path, entry, monkeypatch):
+    def slow(journal: Journal) -> list[bytes]:
+        time.sleep(0.3)
+        return peek(journal)
+
+    peek = Journal.peek
+    monkeypatch.setattr(Journal, "peek", slow)
+    log = PredictionLog(url, tmp_path / "spill")
+    journal = Journal(log.open_journal())
+    log.start()
+    time.sleep(0.1)
+    assert journal.put(entry(0).to_record())
+    log.stop(20)
+    assert logged(url) == ids([entry(0)])
+    assert not list((tmp_path / "spill").iterdir())

@@ -137,6 +137,12 @@ def reduction(data: bytes, name: str = "image", side: int | None = None, longer:
     return 1 if head.channels == 4 else _times(head, side, longer)
 
 
+def may_be_reduced(pixels: NDArray[np.uint8], side: int) -> bool:
+    """Whether what :func:`decode` made, given this side, is so large that it may have been larger still."""
+    height, width = pixels.shape[:2]
+    return bool(min(height, width) >= _LEAST * side)
+
+
 def jpeg_size(data: bytes, name: str = "image") -> tuple[int, int]:
     """Read an upright JPEG's width and height from its header.
 
@@ -324,14 +330,17 @@ def _jpeg_head(data: bytes, name: str) -> _JpegHead:
     raise ImageError(f"{name}: the JPEG is truncated or damaged: it ends before its pixels begin", "truncated")
 
 
+_LEAST = 3
+"""So many times the wanted side must be left where an image is reduced, so that the resize that follows, and not the
+decoder's coarser filter, decides what the model sees."""
+
+
 def _times(head: _JpegHead, side: int | None, longer: int | None) -> int:
     """By how much libjpeg is to reduce an image while it decodes it."""
     if longer is not None:
         return next((times for times in (8, 4, 2) if max(head.width, head.height) >= times * longer), 1)
     if side is not None:
-        # Three times the wanted side must be left, so that the resize that follows, not the decoder's coarser filter,
-        # decides what the model sees.
-        return next((times for times in (8, 4, 2) if min(head.width, head.height) >= 3 * times * side), 1)
+        return next((times for times in (8, 4, 2) if min(head.width, head.height) >= _LEAST * times * side), 1)
     return 1
 
 

@@ -53,6 +53,7 @@ class Picture:
         self.name = name
         self._max_pixels = max_pixels
         self._data: bytes | None = None
+        self._size: tuple[int, int] | None = None
         self._image: Any = given
         if isinstance(given, str | Path):  # which may be a pipe, to be read only once
             self.name = str(given)
@@ -68,7 +69,20 @@ class Picture:
         Raises:
             ImageError: It cannot be decoded.
         """
-        return images.resize(self._decoded(side=side), side)
+        pixels = self._decoded(side=side)
+        if not images.may_be_reduced(pixels, side):
+            self._size = pixels.shape[1], pixels.shape[0]
+        return images.resize(pixels, side)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of a picture that has been decoded, upright, in its own pixels."""
+        if self._size is None and self._data is not None:
+            self._size = images.dimensions(self._data)
+        elif self._size is None:
+            height, width = self._decoded().shape[:2]
+            self._size = width, height
+        return self._size
 
     def photo(self) -> Photo:
         """Decode it so large that cards in it can be found and read.

@@ -8,8 +8,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fulldeck.inference.image import dimensions
-
 
 @dataclass(frozen=True, slots=True)
 class Observation:
@@ -42,20 +40,23 @@ class Observation:
 _FIELDS = attrgetter(*Observation.__slots__)
 
 
-def observe(data: bytes, image: NDArray[np.uint8], embedding: NDArray[np.float32]) -> Observation:
+def observe(
+    size: tuple[int, int], file_bytes: int, image: NDArray[np.uint8], embedding: NDArray[np.float32]
+) -> Observation:
     """Look at an image.
 
     Args:
-        data: the file, which was decoded before.
+        size: width and height of the upright image as it was sent.
+        file_bytes: the size of its file.
         image: what the model was given of it: uint8 [S, S, 3], RGB.
         embedding: what the model made of that: float32 [D].
     """
-    width, height = dimensions(data)
+    width, height = size
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return Observation(
         width=width,
         height=height,
-        file_bytes=len(data),
+        file_bytes=file_bytes,
         brightness=sum(cv2.sumElems(image)[:3]) / (image.size * 255),
         contrast=_variance(grey) ** 0.5 / 255,
         sharpness=_variance(cv2.Laplacian(grey, cv2.CV_16S)),

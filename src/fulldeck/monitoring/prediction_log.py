@@ -202,8 +202,7 @@ class PredictionLog:
         self._keeper.shutdown(wait=True)
         self._next_adoption = 0.0
         self._stopping.set()
-        if self._collector.ident is not None:
-            self._collector.join()
+        self._end_collecting()
         self._something.set()
         if self._writer.ident is not None:
             self._writer.join(seconds)
@@ -295,6 +294,11 @@ class PredictionLog:
             self._collect()
         self._collect()
 
+    def _end_collecting(self) -> None:
+        """Wait until the journal has been looked into for the last time; whoever closes the files must have."""
+        if self._collector.ident is not None:
+            self._collector.join()
+
     def _collect(self) -> None:
         journal = self._open_spill().open_journal()
         if not (records := journal.peek()):
@@ -320,6 +324,8 @@ class PredictionLog:
             elif self._something.wait(ADOPT_SECONDS):
                 self._stopping.wait(GATHER_SECONDS)
             stopping = self._stopping.is_set()
+            if stopping:
+                self._end_collecting()
             self._something.clear()
             try:
                 self._bring()

@@ -177,8 +177,14 @@ def _name(recognizer: Recognizer, one: _Decoded, squares: Any, wholes: Sequence[
             one.outcome.bad.append((index, error))
     if one.outcome.bad:
         return
-    files = (data for _, data in one.task.files)
-    seen = map(observe, files, squares, embeddings) if one.task.observing else [None] * len(squares)
+    seen: list[Observation | None] = [None] * len(squares)
+    if one.task.observing:
+        seen = [
+            observe(picture.size, len(data), square, embedding)
+            for picture, (_, data), square, embedding in zip(
+                one.pictures, one.task.files, squares, embeddings, strict=True
+            )
+        ]
     one.outcome.results = list(zip(predictions, seen, strict=True))
 
 
@@ -199,7 +205,7 @@ def _locate(recognizer: Recognizer, task: Task, progress: Progress) -> Outcome:
         decoding += decoded - start
         if not outcome.bad:  # one photo after the other, so that they never lie in memory together
             located, views = recognizer.locate_decoded(square, photo)
-            seen = [observe(data, *view) for view in views] if task.observing else []
+            seen = [observe(photo.size, len(data), *view) for view in views] if task.observing else []
             outcome.results.append((located, seen))
             inferring += perf_counter() - decoded
             outcome.batches.append(1)
