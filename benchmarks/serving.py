@@ -166,7 +166,7 @@ class Server:
         with self.awake():
             outcome = closed(self.url, request, CONNECTIONS, seconds)
         if set(outcome.latencies) != {200}:
-            sys.exit(f"{self.url} answers {dict(outcome.statuses)}")
+            sys.exit(f"{self.url} answers {dict(outcome.statuses)}: {self.process.process.args!r}")
         return outcome
 
 
