@@ -13,8 +13,9 @@ import zlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import FileIO
+from io import BufferedReader, FileIO
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -23,6 +24,8 @@ from fulldeck.monitoring.journal import CAPACITY, Journal
 
 SEGMENT_BYTES = 8 * 2**20
 """A new file is begun when one has so many bytes: what is read again after a crash is no more than this."""
+
+_BUFFER_BYTES = 2**18  # so many are read at once, as a record has some thousand
 
 SUFFIX = ".spill"
 JOURNAL_SUFFIX = ".journal"
@@ -273,18 +276,27 @@ def _open_all(paths: list[Path], errors: list[OSError]) -> Iterator[_Segment]:
 
 
 def _parse(segment: _Segment, most: int, most_bytes: int) -> Batch:
-    """Read records from where the last ones ended. One that is cut off ends the file: its writer was killed by it."""
+    """Read records from where the last ones ended."""
+    file = BufferedReader(segment.file, _BUFFER_BYTES)
+    try:
+        file.seek(segment.read)
+        return _records(file, segment, most, most_bytes)
+    finally:
+        file.detach()  # or it would be closed with the buffer
+
+
+def _records(file: BinaryIO, segment: _Segment, most: int, most_bytes: int) -> Batch:
+    """One that is cut off ends the file: its writer was killed by it."""
     bodies: list[bytes] = []
     at = segment.read
     damaged = taken = 0
     while len(bodies) < most and taken < most_bytes and at < segment.size:
-        segment.file.seek(at)
-        head = segment.file.read(HEAD.size)
+        head = file.read(HEAD.size)
         length, checksum = HEAD.unpack(head) if len(head) == HEAD.size else (0, 0)
         if len(head) < HEAD.size or at + HEAD.size + length > segment.size:
             at = segment.size
             break
-        body = segment.file.read(length)
+        body = file.read(length)
         if not length or zlib.crc32(body) != checksum:
             damaged = segment.size - at
             break
