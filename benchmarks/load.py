@@ -34,7 +34,7 @@ what a service lets in, or it would be the generator that holds the load back, a
 
 BOUNDARY = "fulldeck-bench"
 
-_HEAD = re.compile(rb"HTTP/1.1 (\d+) .*?\r\ncontent-length: *(\d+)\r\n.*?\r\n\r\n", re.DOTALL | re.IGNORECASE)
+_HEAD = re.compile(rb"HTTP/1.1 (\d+) .*?\r\ncontent-length: *(\d+)(?=\r\n).*?\r\n\r\n", re.DOTALL | re.IGNORECASE)
 """An answer's head: its status, and how long its body is."""
 
 T = TypeVar("T")

@@ -306,6 +306,15 @@ def test_the_file_is_a_plain_sqlite_database(log, tmp_path, entry):
     connection.close()
 
 
+def test_a_row_takes_not_much_more_of_the_sqlite_file_than_it_has(url, tmp_path, entry):
+    log = PredictionLog(url, tmp_path / "spill")
+    log.start()
+    log.keep([entry(number) for number in range(500)])
+    log.stop(20)
+    row = len(entry(0).to_record())
+    assert (tmp_path / "log.db").stat().st_size < 1.3 * 500 * row
+
+
 def test_what_is_left_in_its_journal_is_written_and_to_the_last(url, tmp_path, entry):
     log = PredictionLog(url, tmp_path / "spill")
     journal = Journal(log.open_journal())
