@@ -64,13 +64,15 @@ class Journal:
         Raises:
             OSError: it cannot be made, and is not there.
         """
-        with path.open("xb") as file:
-            try:
+        partial = path.with_suffix(".part")  # one that was killed here leaves no journal that cannot be read
+        try:
+            with partial.open("xb") as file:
                 file.write(_VERSION.to_bytes(_NUMBER, sys.byteorder))
                 file.write(bytes(_START - _NUMBER + capacity))
-            except OSError:
-                path.unlink(missing_ok=True)
-                raise
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
         return cls(path)
 
     @property
