@@ -1,12 +1,10 @@
 """The figures that Prometheus reads. Each app has a registry of its own, so that two in one process stay apart."""
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate
 from time import perf_counter
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Info, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from fulldeck.inference.model_file import ModelInfo
@@ -20,55 +18,6 @@ _STAGES = ("read", "queue", "decode", "infer", "total")
 
 # From well under one small image's inference to a full request on a busy machine.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-
-
-class _Values:
-    """How many values are in each bucket, and their sum."""
-
-    __slots__ = ("_bounds", "_counts", "_sum")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
-
-    def observe(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
-
-    def add_to(self, family: HistogramMetricFamily, labels: Sequence[str]) -> None:
-        bounds = [*map(str, map(float, self._bounds)), "+Inf"]
-        family.add_metric(labels, list(zip(bounds, accumulate(self._counts), strict=True)), self._sum)
-
-
-class _Histogram(Collector):
-    """A histogram for one thread. The library's own takes ten times as long for a value, of which a request has eight.
-
-    Args:
-        name: of the metric.
-        documentation: what it tells.
-        bounds: the upper bounds of the buckets, but for the last, which has none.
-        label: the name of its only label, if it has one, and what that can be.
-
-    Attributes:
-        of: its parts, by their labels.
-        observe: takes a value, where there is no label.
-    """
-
-    def __init__(
-        self, name: str, documentation: str, bounds: Sequence[float], label: tuple[str, Sequence[str]] = ("", [""])
-    ) -> None:
-        self._name, self._documentation = name, documentation
-        self._label, values = label
-        self.of = {value: _Values(bounds) for value in values}
-        self.observe = self.of[values[0]].observe
-
-    def collect(self) -> Iterator[Metric]:
-        """All of it."""
-        family = HistogramMetricFamily(self._name, self._documentation, labels=[self._label] if self._label else [])
-        for value, values in self.of.items():
-            values.add_to(family, [value] if self._label else [])
-        yield family
 
 
 class _LogFigures(Collector):
@@ -134,24 +83,16 @@ def _used(pid: int) -> dict[str, float]:
 class _Stage:
     """Times what runs inside; a class, as a generator takes thrice the time."""
 
-    __slots__ = ("_start", "_values")
+    __slots__ = ("_histogram", "_start")
 
-    def __init__(self, values: _Values) -> None:
-        self._values = values
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
 
     def __enter__(self) -> None:
         self._start = perf_counter()
 
     def __exit__(self, *_: object) -> None:
-        self._values.observe(perf_counter() - self._start)
-
-
-def _child(counter: Counter, children: dict[str, Counter], label: str) -> Counter:
-    """A counter's part with this label, which the library takes longer to find."""
-    child = children.get(label)
-    if child is None:
-        child = children[label] = counter.labels(label)
-    return child
+        self._histogram.observe(perf_counter() - self._start)
 
 
 class Metrics:
@@ -172,48 +113,50 @@ class Metrics:
             "fulldeck_requests", "Requests answered.", ("method", "route", "status"), registry=self.registry
         )
         self._answered: dict[tuple[str, str, int], Counter] = {}
-        stages = _Histogram(
+        stages = Histogram(
             "fulldeck_stage_seconds",
             f"Time of a request's stages: {', '.join(_STAGES)}.",
-            _SECONDS,
-            ("stage", _STAGES),
+            ("stage",),
+            buckets=_SECONDS,
+            registry=self.registry,
         )
-        self._stages = stages.of
+        self._stages = {stage: stages.labels(stage) for stage in _STAGES}
         self._predictions = Counter(
             "fulldeck_predictions", "Predictions by label, accepted or not.", ("label",), registry=self.registry
         )
-        self._predictions_by: dict[str, Counter] = {}
         self._rejected = Counter("fulldeck_rejected", "Predictions that were not accepted.", registry=self.registry)
         self._bad_files = Counter(
             "fulldeck_bad_files", "Files that could not be used.", ("code",), registry=self.registry
         )
-        self._confidence = _Histogram(
+        self._confidence = Histogram(
             "fulldeck_confidence",
             "Probabilities of the predictions.",
-            [tenth / 10 for tenth in range(1, 10)] + [0.95, 0.99, 1.0],
+            buckets=[tenth / 10 for tenth in range(1, 10)] + [0.95, 0.99, 1.0],
+            registry=self.registry,
         )
-        self._image_bytes = _Histogram(
+        self._image_bytes = Histogram(
             "fulldeck_image_bytes",
             "Sizes of the files that were sent.",
-            [2**power for power in range(10, 26)],  # 1 KiB to 32 MiB
+            buckets=[2**power for power in range(10, 26)],  # 1 KiB to 32 MiB
+            registry=self.registry,
         )
-        self._batches = _Histogram("fulldeck_batch_images", "Images that were inferred at once.", range(1, 17))
-        for histogram in (stages, self._confidence, self._image_bytes, self._batches):
-            self.registry.register(histogram)
+        self._batches = Histogram(
+            "fulldeck_batch_images", "Images that were inferred at once.", buckets=range(1, 17), registry=self.registry
+        )
         self._problems = Counter(
             "fulldeck_problems",
             "Requests that got no answer, by code.",
             ("code",),
             registry=self.registry,
         )
-        self._problems_by: dict[str, Counter] = {}
         self._shed = Counter(
             "fulldeck_shed",
             "Requests turned away for want of room or time, by code.",
             ("code",),
             registry=self.registry,
         )
-        self._shed_by = {code: self._shed.labels(code) for code in SHED}
+        for code in SHED:
+            self._shed.labels(code)
         self.restarts = Counter(
             "fulldeck_restarts", "How often the service was started again, as it was killed.", registry=self.registry
         )
@@ -260,7 +203,7 @@ class Metrics:
     def predicted(self, predictions: list[Prediction]) -> None:
         """Count predictions."""
         for prediction in predictions:
-            _child(self._predictions, self._predictions_by, prediction.label).inc()
+            self._predictions.labels(prediction.label).inc()
             self._confidence.observe(prediction.probability)
             if not prediction.accepted:
                 self._rejected.inc()
@@ -276,11 +219,11 @@ class Metrics:
 
     def problem(self, code: str) -> None:
         """Count one request that got no answer."""
-        _child(self._problems, self._problems_by, code).inc()
+        self._problems.labels(code).inc()
 
     def shed(self, code: str) -> None:
         """Count one request that was turned away for want of room or time."""
-        self._shed_by[code].inc()
+        self._shed.labels(code).inc()
 
     def refused(self, code: str) -> None:
         """Count one file that could not be used."""
@@ -300,4 +243,4 @@ class Metrics:
         self._model.info({"name": info.name, "version": info.version, "data_hash": info.data_hash})
         self._ready.set(not self._draining)
         for label in info.labels:  # so that a rate is there from the first prediction on
-            _child(self._predictions, self._predictions_by, label)
+            self._predictions.labels(label)
