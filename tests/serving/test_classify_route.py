@@ -75,13 +75,18 @@ def test_one_image_may_be_the_body_itself_whatever_kind_it_says(client, tiny_mod
     ("disposition", "name"),
     [
         ('attachment; filename="card.png"', "card.png"),
-        ("attachment; filename=../a.png", "a.png"),
+        ('attachment; filename="../a.png"', "a.png"),
+        ("attachment; filename=a.png", "a.png"),
+        ('inline; filename="\u20ac.png"', "\u20ac.png"),
+        ("inline; filename*=no-such-charset''%ff.png; x", "\u00ff.png"),
+        ("inline; filename*", "image"),
+        ("inline; filename*=utf-8''%e2%82%ac.png", "\u20ac.png"),
         ("inline", "image"),
         ('x; filename=""', "image"),
     ],
 )
 def test_an_image_as_the_body_may_bring_its_name(client, disposition, name):
-    headers = {"Content-Type": "image/png", "Content-Disposition": disposition}
+    headers = {"Content-Type": b"image/png", "Content-Disposition": disposition.encode()}
     assert client.post("/classify/", content=RED, headers=headers).json()["predictions"][0]["file"] == name
     body = problem(client.post("/classify/", content=b"no", headers=headers), 415, "not-an-image")
     assert body["errors"][0]["file"] == name
@@ -250,6 +255,22 @@ def test_a_malformed_multipart_body(client, body):
 def test_a_boundary_that_is_too_long(client):
     headers = {"Content-Type": f"multipart/form-data; boundary={'x' * 5000}"}
     problem(client.post("/classify/", headers=headers, content=b"--"), 400, "malformed-multipart")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_file_of_a_form_may_have_any_name(client, encoding):
+    headers, body = multipart(("files", "k\u00f6nig.png", b"no"))
+    sent = client.post("/classify/", headers=headers, content=body.decode().encode(encoding))
+    assert problem(sent, 415, "not-an-image")["errors"][0]["file"] == "k\u00f6nig.png"
+
+
+def test_what_is_wrong_with_a_form_is_said_and_from_which_file_on(client):
+    headers, body = multipart(("files", "a.png", RED), ("files", "b.png", RED))
+    sent = body.replace(b"\r\n--xyz--", b"\r\n--xyz++")
+    assert (
+        "from b.png on"
+        in problem(client.post("/classify/", headers=headers, content=sent), 400, "malformed-multipart")["detail"]
+    )
 
 
 def test_names_are_safe_to_show(client):

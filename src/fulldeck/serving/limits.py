@@ -6,13 +6,13 @@ and an image must be whole to be decoded.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from email.message import Message
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from fulldeck.serving.context import header_of
@@ -87,57 +87,41 @@ class Share:
 
 @dataclass
 class _Part:
-    headers: dict[bytes, bytes] = field(default_factory=dict)
-    data: bytearray = field(default_factory=bytearray)
-    field: str = ""
-    filename: str | None = None
+    field: str
+    filename: str | None
+    chunks: list[bytes]
 
 
 class _Form:
-    """Collects the parts of one multipart body; the parser calls its methods as the bytes come."""
+    """Collects the parts of one multipart body, whose bytes come piece by piece.
 
-    def __init__(self, boundary: bytes, max_files: int) -> None:
+    Raises:
+        MultipartError: the boundary is none; so do :meth:`write` and :meth:`end` where the body is no form.
+    """
+
+    def __init__(self, boundary: str, max_files: int) -> None:
         self.parts: list[_Part] = []
-        self.complete = False
         self._max_files = max_files
-        self._header_name = b""
-        self._header_value = b""
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": lambda: self.parts.append(_Part()),
-                "on_header_field": self._on_header_field,
-                "on_header_value": self._on_header_value,
-                "on_header_end": self._on_header_end,
-                "on_headers_finished": self._on_headers_finished,
-                "on_part_data": self._on_part_data,
-                "on_end": self._on_end,
-            },
-        )
+        self._parser = PushMultipartParser(boundary, header_charset="latin-1")  # whatever it is: see _text
 
     def write(self, chunk: bytes) -> None:
-        self._parser.write(chunk)
+        for event in self._parser.parse(chunk):
+            if isinstance(event, MultipartSegment):
+                self._begin(event)
+            elif event is not None:  # which is a part's end
+                self.parts[-1].chunks.append(event)
+
+    def end(self) -> None:
+        """There is no more."""
+        self._parser.close()
 
     def reading(self) -> str:
         """What the part that is being read is called; "" before the first."""
         return _name(self.parts[-1], len(self.parts) - 1) if self.parts else ""
 
-    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header_name += data[start:end]
-
-    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._header_value += data[start:end]
-
-    def _on_header_end(self) -> None:
-        self.parts[-1].headers[self._header_name.lower()] = self._header_value
-        self._header_name = self._header_value = b""
-
-    def _on_headers_finished(self) -> None:
-        part = self.parts[-1]
-        _, options = parse_options_header(part.headers.get(b"content-disposition"))
-        part.field = _text(options.get(b"name", b""))
-        if b"filename" in options:
-            part.filename = _text(options[b"filename"])
+    def _begin(self, segment: MultipartSegment) -> None:
+        filename = segment.filename
+        self.parts.append(_Part(_text(segment.name or ""), None if filename is None else _text(filename), []))
         # Text fields count too: they cost as much to hold, and nobody sends more of them than images.
         if len(self.parts) > self._max_files:
             raise Problem(
@@ -147,19 +131,13 @@ class _Form:
                 "send the others in another one",
             )
 
-    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self.parts[-1].data += memoryview(data)[start:end]
 
-    def _on_end(self) -> None:
-        self.complete = True
-
-
-def _text(raw: bytes) -> str:
-    """A header's text as UTF-8, or as Latin-1 where it is not."""
+def _text(text: str) -> str:
+    """A header's text that was read as Latin-1: as UTF-8, where it is that."""
     try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
+        return text.encode("latin-1").decode()
+    except UnicodeError:
+        return text
 
 
 def _shown(text: str) -> str:
@@ -224,13 +202,13 @@ async def read_uploads(request: Request, settings: Settings, share: Share) -> li
         Problem: 400 for a malformed body, 408 for one that does not come in time, 413 for one too large or with too
             many files, 415 for another content type, 422 where there is no image field, 503 where memory is short.
     """
-    kind, options = parse_options_header(header_of(request.scope, b"content-type"))
+    kind, options = parse_options_header(header_of(request.scope, b"content-type").decode("latin-1"))
     try:
         async with asyncio.timeout(settings.body_seconds):
-            if kind.startswith(b"image/"):
+            if kind.startswith("image/"):
                 return [await _read_image(request, settings, share)]
-            if kind == b"multipart/form-data" and options.get(b"boundary"):
-                return await _read_form(request, options[b"boundary"], settings, share)
+            if kind == "multipart/form-data" and options.get("boundary"):
+                return await _read_form(request, options["boundary"], settings, share)
     except TimeoutError:
         detail = f"the body did not arrive within {settings.body_seconds:g} seconds"
         raise Problem(HTTPStatus.REQUEST_TIMEOUT, "body-timeout", detail) from None
@@ -244,8 +222,7 @@ async def read_uploads(request: Request, settings: Settings, share: Share) -> li
 
 
 async def _read_image(request: Request, settings: Settings, share: Share) -> Upload:
-    _, options = parse_options_header(header_of(request.scope, b"content-disposition"))
-    name = _display_name(_text(options.get(b"filename", b"")))
+    name = _stated_name(header_of(request.scope, b"content-disposition"))
     chunks = []
     async for chunk in bounded_body(request, settings.max_body_bytes, lambda: name):
         share.take(len(chunk))
@@ -253,23 +230,36 @@ async def _read_image(request: Request, settings: Settings, share: Share) -> Upl
     return Upload(name or "image", b"".join(chunks))  # the chunk itself, where there is but one
 
 
-async def _read_form(request: Request, boundary: bytes, settings: Settings, share: Share) -> list[Upload]:
+def _stated_name(disposition: bytes) -> str:
+    """The file's name by a request's Content-Disposition, as it can be shown; "" where there is none.
+
+    Unlike a part's of a form it may be encoded (RFC 6266).
+    """
+    if not disposition:
+        return ""
+    header = Message()
+    header["Content-Disposition"] = disposition.decode("latin-1")
+    return _display_name(_text(header.get_filename("")))
+
+
+async def _read_form(request: Request, boundary: str, settings: Settings, share: Share) -> list[Upload]:
+    form: _Form | None = None
     try:
         form = _Form(boundary, settings.max_files)
         async for chunk in bounded_body(request, settings.max_body_bytes, form.reading):
             share.take(len(chunk))
             form.write(chunk)
-    except FormParserError:
-        raise Problem(HTTPStatus.BAD_REQUEST, "malformed-multipart", "the body is no multipart form") from None
-    if not form.complete:
-        detail = "the multipart body ends before its closing boundary"
-        raise Problem(HTTPStatus.BAD_REQUEST, "malformed-multipart", detail)
+        form.end()
+    except MultipartError as error:
+        where = form.reading() if form is not None else ""
+        detail = f"the body is no multipart form{f', from {where} on' if where else ''} ({error})"
+        raise Problem(HTTPStatus.BAD_REQUEST, "malformed-multipart", detail) from None
     return _images(form.parts)
 
 
 def _images(parts: list[_Part]) -> list[Upload]:
     """The parts that carry images. A form's file input that was left empty is no part at all."""
-    sent = [part for part in parts if part.filename or (part.field in FIELDS and part.data)]
+    sent = [part for part in parts if part.filename or (part.field in FIELDS and part.chunks)]
     named = [(_name(part, index), part) for index, part in enumerate(sent)]
     elsewhere = [
         BadFile(
@@ -287,4 +277,4 @@ def _images(parts: list[_Part]) -> list[Upload]:
     if not sent:
         detail = "no image came: send one or several in the field 'files'"
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "no-files", detail)
-    return [Upload(name, bytes(part.data)) for name, part in named]
+    return [Upload(name, b"".join(part.chunks)) for name, part in named]

@@ -42,8 +42,7 @@ def leave_out_clients_faults() -> None:
     Anybody could fill it otherwise; the client has been told, and the metrics count it.
     """
     if not logging.getLogger().isEnabledFor(logging.INFO):
-        for name in ("uvicorn.error", "python_multipart"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
 def is_json() -> bool:
