@@ -282,7 +282,7 @@ class Recognizer:
     def predict_and_embed(self, batch: NDArray[np.uint8]) -> tuple[list[Prediction], NDArray[np.float32]]:
         """Name a batch of prepared images, as :meth:`predict` does, and return the embeddings, float32 [N, D], too."""
         probabilities, embeddings = self.classifier.run(batch)
-        return [self._name(row) for row in probabilities], embeddings
+        return self._names(probabilities), embeddings
 
     def look_aside(self, batch: NDArray[np.uint8], wholes: list[Prediction]) -> list[Prediction]:
         """Look at the doubtful ones of a batch of prepared images again, all at once, after a quarter turn.
@@ -446,7 +446,7 @@ class Recognizer:
                         probabilities[at] = (probabilities[at] + nearer) / 2
                     elif nearer.max() > probabilities[at].max():
                         probabilities[at], chunk[at] = nearer, one
-            named += zip(map(self._name, probabilities), map(View, crops, embeddings), strict=True)
+            named += zip(self._names(probabilities), map(View, crops, embeddings), strict=True)
             outlines += chunk
         looks = sorted(
             zip(named, outlines, strict=True), key=lambda look: (-look[0][0].accepted, -look[0][0].probability)
@@ -465,11 +465,17 @@ class Recognizer:
         turned, _ = self.classifier.run(np.ascontiguousarray(crops[:, ::-1, ::-1]))
         return np.asarray((upright + turned) / 2, np.float32)
 
-    def _name(self, probabilities: NDArray[np.float32]) -> Prediction:
+    def _names(self, probabilities: NDArray[np.float32]) -> list[Prediction]:
         labels = self.info.labels
-        order = np.argsort(-probabilities, kind="stable")[: ALTERNATIVES + 1].tolist()
-        best, *others = [(labels[at], float(probabilities[at])) for at in order]
-        return Prediction(*best, best[1] >= self.threshold, tuple(Alternative(*other) for other in others))
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, : ALTERNATIVES + 1]
+        likeliest = np.take_along_axis(probabilities, order, axis=1).tolist()
+        predictions = []
+        for places, values in zip(order.tolist(), likeliest, strict=True):
+            best, *others = zip([labels[at] for at in places], values, strict=True)
+            predictions.append(
+                Prediction(*best, best[1] >= self.threshold, tuple([Alternative(*other) for other in others]))
+            )
+        return predictions
 
 
 def _locator_path(locator: Path | str | None, model: Path) -> Path | None:

@@ -8,6 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+KEPT = np.dtype("<f2")
+"""As what embeddings are kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:
@@ -41,7 +44,7 @@ _FIELDS = attrgetter(*Observation.__slots__)
 
 
 def observe(
-    size: tuple[int, int], file_bytes: int, image: NDArray[np.uint8], embedding: NDArray[np.float32]
+    size: tuple[int, int], file_bytes: int, image: NDArray[np.uint8], embedding: NDArray[np.floating[Any]]
 ) -> Observation:
     """Look at an image.
 
@@ -49,7 +52,7 @@ def observe(
         size: width and height of the upright image as it was sent.
         file_bytes: the size of its file.
         image: what the model was given of it: uint8 [S, S, 3], RGB.
-        embedding: what the model made of that: float32 [D].
+        embedding: what the model made of that: float [D]; who looks at many has them as :data:`KEPT` beforehand.
     """
     width, height = size
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
@@ -60,7 +63,7 @@ def observe(
         brightness=sum(cv2.sumElems(image)[:3]) / (image.size * 255),
         contrast=_variance(grey) ** 0.5 / 255,
         sharpness=_variance(cv2.Laplacian(grey, cv2.CV_16S)),
-        embedding=embedding.astype("<f2").tobytes(),
+        embedding=embedding.astype(KEPT, copy=False).tobytes(),
     )
 
 

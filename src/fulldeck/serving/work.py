@@ -13,7 +13,7 @@ import numpy as np
 from fulldeck.errors import ImageError
 from fulldeck.inference.picture import Picture
 from fulldeck.inference.recognizer import Alternative, Prediction, Recognizer
-from fulldeck.monitoring.observation import Observation, observe
+from fulldeck.monitoring.observation import KEPT, Observation, observe
 
 What = Literal["classify", "locate"]
 
@@ -129,10 +129,11 @@ def classify_together(recognizer: Recognizer, work: Sequence[tuple[Task, Progres
     wholes, embeddings = recognizer.predict_and_embed(batch)
     wholes = recognizer.look_aside(batch, wholes)
     ready[0].outcome.batches = [len(batch)]
+    kept = embeddings.astype(KEPT)
     first = 0
     for one in ready:
         part = slice(first, first := first + len(one.squares))
-        _name(recognizer, one, batch[part], wholes[part], embeddings[part])
+        _name(recognizer, one, batch[part], wholes[part], kept[part])
         if not one.outcome.bad:
             one.outcome.inferring = perf_counter() - start
     return [one.outcome for one in decoded]
