@@ -1,6 +1,7 @@
 """The figures that Prometheus reads. Each app has a registry of its own, so that two in one process stay apart."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
@@ -109,10 +110,12 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._requests = Counter(
-            "fulldeck_requests", "Requests answered.", ("method", "route", "status"), registry=self.registry
+        # Each counter's series are found by their labels once, as that takes longer than to count.
+        self._requests = cache(
+            Counter(
+                "fulldeck_requests", "Requests answered.", ("method", "route", "status"), registry=self.registry
+            ).labels
         )
-        self._answered: dict[tuple[str, str, int], Counter] = {}
         stages = Histogram(
             "fulldeck_stage_seconds",
             f"Time of a request's stages: {', '.join(_STAGES)}.",
@@ -121,8 +124,10 @@ class Metrics:
             registry=self.registry,
         )
         self._stages = {stage: stages.labels(stage) for stage in _STAGES}
-        self._predictions = Counter(
-            "fulldeck_predictions", "Predictions by label, accepted or not.", ("label",), registry=self.registry
+        self._predictions = cache(
+            Counter(
+                "fulldeck_predictions", "Predictions by label, accepted or not.", ("label",), registry=self.registry
+            ).labels
         )
         self._rejected = Counter("fulldeck_rejected", "Predictions that were not accepted.", registry=self.registry)
         self._bad_files = Counter(
@@ -143,20 +148,21 @@ class Metrics:
         self._batches = Histogram(
             "fulldeck_batch_images", "Images that were inferred at once.", buckets=range(1, 17), registry=self.registry
         )
-        self._problems = Counter(
-            "fulldeck_problems",
-            "Requests that got no answer, by code.",
-            ("code",),
-            registry=self.registry,
+        self._problems = cache(
+            Counter(
+                "fulldeck_problems", "Requests that got no answer, by code.", ("code",), registry=self.registry
+            ).labels
         )
-        self._shed = Counter(
-            "fulldeck_shed",
-            "Requests turned away for want of room or time, by code.",
-            ("code",),
-            registry=self.registry,
+        self._shed = cache(
+            Counter(
+                "fulldeck_shed",
+                "Requests turned away for want of room or time, by code.",
+                ("code",),
+                registry=self.registry,
+            ).labels
         )
         for code in SHED:
-            self._shed.labels(code)
+            self._shed(code)
         self.restarts = Counter(
             "fulldeck_restarts", "How often the service was started again, as it was killed.", registry=self.registry
         )
@@ -186,11 +192,7 @@ class Metrics:
 
     def answered(self, method: str, route: str, status: int) -> None:
         """Count one request by its route's pattern."""
-        series = method, route, status
-        counter = self._answered.get(series)
-        if counter is None:
-            counter = self._answered[series] = self._requests.labels(method, route, str(status))
-        counter.inc()
+        self._requests(method, route, status).inc()
 
     def stage(self, name: str) -> "_Stage":
         """Time what runs inside of ``with``."""
@@ -203,7 +205,7 @@ class Metrics:
     def predicted(self, predictions: list[Prediction]) -> None:
         """Count predictions."""
         for prediction in predictions:
-            self._predictions.labels(prediction.label).inc()
+            self._predictions(prediction.label).inc()
             self._confidence.observe(prediction.probability)
             if not prediction.accepted:
                 self._rejected.inc()
@@ -219,11 +221,11 @@ class Metrics:
 
     def problem(self, code: str) -> None:
         """Count one request that got no answer."""
-        self._problems.labels(code).inc()
+        self._problems(code).inc()
 
     def shed(self, code: str) -> None:
         """Count one request that was turned away for want of room or time."""
-        self._shed.labels(code).inc()
+        self._shed(code).inc()
 
     def refused(self, code: str) -> None:
         """Count one file that could not be used."""
@@ -243,4 +245,4 @@ class Metrics:
         self._model.info({"name": info.name, "version": info.version, "data_hash": info.data_hash})
         self._ready.set(not self._draining)
         for label in info.labels:  # so that a rate is there from the first prediction on
-            self._predictions.labels(label)
+            self._predictions(label)
