@@ -10,6 +10,7 @@ import onnxruntime as ort
 import pytest
 import torch
 from click.testing import CliRunner
+from onnx import helper
 from PIL import Image
 
 from fulldeck.cli import main
@@ -20,9 +21,9 @@ from fulldeck.inference.image import resize
 from fulldeck.inference.model_file import ModelInfo
 from fulldeck.inference.seal import check_seal
 from fulldeck.training.cascade import BARS, cascade, choose_bar, ratio
-from fulldeck.training.cascade_graph import join, last_network
+from fulldeck.training.cascade_graph import first_look, join, last_network, pool_plainly
 from fulldeck.training.compress import compress
-from fulldeck.training.export import Answering, store_half, to_onnx, write_model
+from fulldeck.training.export import OPSET, Answering, store_half, to_onnx, write_model
 from fulldeck.training.from_model import start_from_model
 from fulldeck.training.module import CardModule
 from fulldeck.training.teacher import load_teacher
@@ -401,6 +402,105 @@ def test_one_size_for_both_needs_no_shrinking(then, usual, tmp_path):
     made = cascade(same, then, tmp_path / "out.onnx", bar=0.0, **usual)
     found, _ = Classifier(made.model, threads=1).run(PIXELS)
     assert np.allclose(found, Classifier(same, threads=1).run(PIXELS)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("times", [2, 3, 4, 6])
+def test_each_pixel_is_the_mean_of_several_rounded_half_up(times):
+    small = 6
+    nodes = [
+        helper.make_node("Transpose", ["images"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["planes"], ["levels"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Flatten", ["levels"], ["probabilities"]),
+        helper.make_node("Flatten", ["levels"], ["embedding"]),
+    ]
+    ends = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 3 * small**2])
+        for name in ("probabilities", "embedding")
+    ]
+    images = helper.make_tensor_value_info("images", onnx.TensorProto.UINT8, ["n", small, small, 3])
+    first = helper.make_model(
+        helper.make_graph(nodes, "levels", [images], ends),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=10,
+    )
+    # Every sum that there is: from black on, one level more of one pixel at a time.
+    most = 255 * times**2
+    sums = np.resize(np.arange(most + 1), (most // (3 * small**2) + 1, small, small, 3))
+    rest, pixel = sums[..., None] - 255 * np.arange(times**2), np.random.default_rng(0).permutation(times**2)
+    squares = rest.clip(0, 255)[..., pixel].reshape(*sums.shape, times, times).astype(np.uint8)
+    shown = squares.transpose(0, 1, 4, 2, 5, 3).reshape(len(sums), small * times, small * times, 3)
+    session = ort.InferenceSession(first_look(first, small * times).SerializeToString())
+    [found] = session.run(["probabilities"], {"images": shown})
+    wanted = (2 * sums + times**2) // (2 * times**2)
+    assert np.array_equal(found, wanted.transpose(0, 3, 1, 2).reshape(len(sums), -1))
+
+
+def walked(graph):
+    """The graph as torch exports it where planes lie channels last: the means are gathered by their places."""
+    made = onnx.ModelProto()
+    made.CopyFrom(graph)
+    pool = [node for node in made.graph.node if node.op_type == "GlobalAveragePool"][-1]
+    width = next(each for each in made.graph.output if each.name == "embedding").type.tensor_type.shape.dim[1].dim_value
+    numbers = {
+        "axes": np.array([-1, -2]),
+        "flat": np.array([-1]),
+        "none": np.array(0),
+        "one": np.array(1),
+        "width": np.array(width),
+        "inner": np.array([1, 2, 3]),
+        "channels": np.arange(width).reshape(1, width, 1, 1),
+    }
+    nodes = [
+        helper.make_node("ReduceMean", [pool.input[0], "axes"], ["means"], keepdims=1),
+        helper.make_node("Reshape", ["means", "flat"], ["list"]),
+        helper.make_node("Shape", ["images"], ["count"], start=0, end=1),
+        helper.make_node("Squeeze", ["count"], ["n"]),
+        helper.make_node("Range", ["none", "n", "one"], ["each"]),
+        helper.make_node("Mul", ["each", "width"], ["starts"]),
+        helper.make_node("Unsqueeze", ["starts", "inner"], ["from"]),
+        helper.make_node("Add", ["from", "channels"], ["places"]),
+        helper.make_node("Gather", ["list", "places"], list(pool.output), axis=0),
+    ]
+    at = list(made.graph.node).index(pool)
+    kept = [*made.graph.node[:at], *nodes, *made.graph.node[at + 1 :]]
+    del made.graph.node[:]
+    made.graph.node.extend(kept)
+    made.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in numbers.items())
+    return made
+
+
+def test_means_that_are_gathered_by_their_places_are_pooled():
+    graph = onnx.load_from_string(traced())
+    old = walked(graph)
+    onnx.checker.check_model(old)
+    made = pool_plainly(old)
+    assert [node.op_type for node in made.graph.node] == [node.op_type for node in graph.graph.node]
+    assert {one.name for one in made.graph.initializer} == {one.name for one in graph.graph.initializer}
+    ran = [ort.InferenceSession(each.SerializeToString()).run(None, {"images": PIXELS}) for each in (old, made)]
+    for wanted, found in zip(*ran, strict=True):
+        assert np.allclose(wanted, found, rtol=1e-5, atol=1e-6)
+    assert "Gather" in [node.op_type for node in old.graph.node]  # what is given stays as it is
+
+
+@pytest.mark.parametrize("name", ["channels", "width", "none", "one"])
+def test_means_that_are_gathered_otherwise_are_left(name):
+    old = walked(onnx.load_from_string(traced()))
+    [places] = [tensor for tensor in old.graph.initializer if tensor.name == name]
+    other = onnx.numpy_helper.to_array(places)
+    places.CopyFrom(onnx.numpy_helper.from_array(other[:, ::-1].copy() if other.ndim else other + 1, name))
+    assert "Gather" in [node.op_type for node in pool_plainly(old).graph.node]
+
+
+def test_both_networks_of_a_cascade_pool_plainly():
+    graph = onnx.load_from_string(traced())
+    old = walked(graph)
+    width = next(each for each in old.graph.output if each.name == "embedding").type.tensor_type.shape.dim[1].dim_value
+    brought = np.eye(width, dtype=np.float32), np.eye(width, dtype=np.float32), np.zeros(width, np.float32)
+    whole = join(old, old, 1.0, brought)
+    onnx.checker.check_model(whole)
+    kinds = [node.op_type for node in whole.graph.node], [node.op_type for node in last_network(whole).graph.node]
+    assert all("GlobalAveragePool" in each and "ReduceMean" not in each for each in kinds)
+    assert kinds[1] == [node.op_type for node in graph.graph.node]
 
 
 def test_the_first_may_be_stored_in_half_precision_too(then, usual, tmp_path):

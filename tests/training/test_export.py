@@ -83,6 +83,13 @@ def test_channels_are_moved_before_pixels_are_scaled(parity):
     assert kinds.index("Transpose") < kinds.index("Mul")
 
 
+def test_the_head_is_a_pooling_and_a_product(parity):
+    """And no walk over memory that counts the images, of which torch's exporter makes nine nodes."""
+    kinds = [node.op_type for node in onnx.load(parity.model).graph.node]
+    assert kinds[-5:] == ["GlobalAveragePool", "Reshape", "Gemm", "Div", "Softmax"]
+    assert not {"Gather", "Range", "ReduceMean"}.intersection(kinds)
+
+
 def test_an_image_is_answered_alone_as_among_others(classifier):
     batch = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
     together, _ = classifier.run(batch)

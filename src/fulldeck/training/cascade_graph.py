@@ -5,6 +5,7 @@ Neural Networks" (2016), between two networks, as the stages of Viola and Jones,
 Cascade of Simple Features" (2001). Knows ONNX graphs and arrays, nothing of model files or cards.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ OWN = "cascade/"
 _CHOICE = f"{OWN}choice"
 _ENDS = (INPUT, PROBABILITIES, EMBEDDING)
 
+_ROWS = 4  # of small images that are made by one product; with fewer or more it takes longer
+
 Floats = NDArray[np.float32]
 
 
@@ -35,6 +38,37 @@ def initialisers(graph: onnx.GraphProto) -> Iterator[TensorProto]:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
                 yield from initialisers(attribute.g)
+
+
+def pool_plainly(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Let the means over a network's planes be pooling, which ONNX Runtime does in the layout of its convolutions.
+
+    torch's exporter writes a mean over two axes. In older files, for which the planes lay channels last, it wrote more:
+    the places of the means in memory, by which they are gathered in the order in which they are already.
+
+    Returns:
+        A graph that answers as the one that is given, but for the last digit of a mean.
+    """
+    made = onnx.ModelProto()
+    made.CopyFrom(graph)
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
+    makers = {name: node for node in made.graph.node for name in node.output}
+    for node in made.graph.node:
+        if node.op_type == "Gather" and (means := _means_in_order(node, makers, constants)):
+            for user in made.graph.node:
+                user.input[:] = [means if name == node.output[0] else name for name in user.input]
+    _drop_unused(made.graph)
+    shapes = onnx.shape_inference.infer_shapes(made).graph.value_info
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in shapes}
+    for node in made.graph.node:
+        if node.op_type != "ReduceMean" or len(node.input) < 2 or ranks.get(node.input[0]) != 4:
+            continue
+        kept = next((each.i for each in node.attribute if each.name == "keepdims"), 1)
+        axes = constants.get(node.input[1])
+        if kept and axes is not None and sorted(axes % 4) == [2, 3]:
+            node.CopyFrom(helper.make_node("GlobalAveragePool", node.input[:1], node.output, node.name))
+    _drop_unused(made.graph)
+    return made
 
 
 def first_look(first: onnx.ModelProto, size: int) -> onnx.ModelProto:
@@ -59,10 +93,10 @@ def first_look(first: onnx.ModelProto, size: int) -> onnx.ModelProto:
         )
         raise ConfigError(msg)
     names = {INPUT: f"{FIRST}{INPUT}" if times > 1 else INPUT, PROBABILITIES: PROBABILITIES, EMBEDDING: EMBEDDING}
-    nodes, weights = _renamed(first.graph, FIRST, names)
+    nodes, weights = _renamed(pool_plainly(first).graph, FIRST, names)
     if times > 1:
-        nodes = [*_shrink(times, names[INPUT]), *nodes]
-        weights.append(numpy_helper.from_array(np.array(0.5, np.float32), f"{OWN}half"))
+        shrinking, numbers = _shrink(times, own, names[INPUT])
+        nodes, weights = [*shrinking, *nodes], [*weights, *numbers]
     outputs = [_output(first, name) for name in (PROBABILITIES, EMBEDDING)]
     return _model(first, nodes, weights, size, outputs)
 
@@ -87,6 +121,7 @@ def join(
     Raises:
         ConfigError: S is no whole multiple of s, or the networks are written in different versions of ONNX.
     """
+    then = pool_plainly(then)
     size = _input_shape(then)[1]
     look = first_look(first, size)
     names = {PROBABILITIES: f"{OWN}{PROBABILITIES}", EMBEDDING: f"{OWN}from"}
@@ -148,25 +183,91 @@ def last_network(graph: onnx.ModelProto) -> onnx.ModelProto:
         return graph
     branch = next(each.g for each in choice.attribute if each.name == "else_branch")
     inside = onnx.GraphProto(
-        node=[node for node in branch.node if not node.name.startswith(OWN)], initializer=branch.initializer
+        node=[node for node in branch.node if not node.name.startswith(OWN)],
+        initializer=[tensor for tensor in branch.initializer if not tensor.name.startswith(OWN)],
     )
     nodes, weights = _renamed(inside, "", {_inner(name): name for name in _ENDS})
     outputs = [_output(graph, name) for name in (PROBABILITIES, EMBEDDING)]
     return _model(graph, nodes, weights, _input_shape(graph)[1], outputs)
 
 
-def _shrink(times: int, name: str) -> list[onnx.NodeProto]:
-    """Average uint8 [N, S, S, 3] over squares, and round as `fulldeck.inference.image` does: a half upwards."""
-    window = [times, times]
-    return [
-        helper.make_node("Transpose", [INPUT], [f"{OWN}bytes"], f"{OWN}shrink/1", perm=[0, 3, 1, 2]),
-        _node("Cast", ["bytes"], ["pixels"], to=TensorProto.FLOAT),
-        _node("AveragePool", ["pixels"], ["means"], kernel_shape=window, strides=window),
-        _node("Add", ["means", "half"], ["above"]),
-        _node("Floor", ["above"], ["levels"]),
-        _node("Cast", ["levels"], ["rounded"], to=TensorProto.UINT8),
+def _means_in_order(
+    gather: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto], constants: Mapping[str, NDArray[Any]]
+) -> str | None:
+    """Name the [N, C, 1, 1] whose numbers a node gathers from their flat list in their order, if that is what it does.
+
+    The places are those of channel c of image n: n * C + c.
+    """
+    chain, name = [], gather.input[1]
+    for kind, at in (("Add", 0), ("Unsqueeze", 0), ("Mul", 0), ("Range", 1), ("Squeeze", 0), ("Shape", 0)):
+        if name not in makers or makers[name].op_type != kind:
+            return None
+        chain.append(makers[name])
+        name = chain[-1].input[at]
+    add, _, times, count, _, shape = chain
+    flat = makers.get(gather.input[0])
+    numbers = (add.input[1], times.input[1], count.input[0], count.input[2])
+    if flat is None or flat.op_type != "Reshape" or name != INPUT or any(each not in constants for each in numbers):
+        return None
+    channels, width, start, step = (constants[each] for each in numbers)
+    of = {each.name: each.i for each in shape.attribute}
+    in_order = np.array_equal(channels, np.arange(int(width)).reshape(1, -1, 1, 1)) and start == 0 and step == 1
+    return flat.input[0] if in_order and of == {"start": 0, "end": 1} else None
+
+
+def _drop_unused(graph: onnx.GraphProto) -> None:
+    """Remove the nodes and weights of a graph that nothing is made of."""
+    wanted = {value.name for value in graph.output}
+    nodes = []
+    for node in reversed(graph.node):
+        if wanted.intersection(node.output):
+            wanted.update(_read(node))
+            nodes.append(node)
+    weights = [tensor for tensor in graph.initializer if tensor.name in wanted]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(reversed(nodes))
+    graph.initializer.extend(weights)
+
+
+def _read(node: onnx.NodeProto) -> Iterator[str]:
+    """Name what a node is given, and what is given to those of the graphs inside it."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            yield from _read(inner)
+
+
+def _shrink(times: int, own: int, name: str) -> tuple[list[onnx.NodeProto], list[TensorProto]]:
+    """Average uint8 [N, S, S, 3] over squares, and round as `fulldeck.inference.image` does: a half upwards.
+
+    Sums down the columns are a product of bytes, so that no pixel becomes a float before there are fewer of them. Those
+    along the rows are a product that takes its right side transposed, by which the channels come first on the way. All
+    sums are whole numbers and exact.
+    """
+    size, rows = own * times, math.gcd(own, _ROWS)
+    # A half would go to the even number. The divisor is smaller by so little that only a half gets across.
+    divisor = times**2 * (1 - 1 / (512 * times**2))
+    numbers = {
+        "bands": np.array([0, own // rows, rows * times, size * 3]),
+        "down_columns": np.kron(np.eye(rows), np.ones(times)).astype(np.uint8),
+        "strips": np.array([0, own * own, times * 3]),
+        "along_rows": np.tile(np.eye(3, dtype=np.float32), times),
+        "planes": np.array([0, 3, own, own]),
+        "divisor": np.array(divisor, np.float32),
+        "zero": np.array(0, np.uint8),
+    }
+    nodes = [
+        helper.make_node("Reshape", [INPUT, f"{OWN}bands"], [f"{OWN}banded"], f"{OWN}shrink/1"),
+        _node("MatMulInteger", ["down_columns", "banded"], ["columns"]),
+        _node("Cast", ["columns"], ["column_sums"], to=TensorProto.FLOAT),
+        _node("Reshape", ["column_sums", "strips"], ["by_strip"]),
+        _node("Transpose", ["by_strip"], ["by_channel"], perm=[0, 2, 1]),
+        _node("MatMul", ["along_rows", "by_channel"], ["sums"]),
+        _node("Reshape", ["sums", "planes"], ["square_sums"]),
+        _node("QuantizeLinear", ["square_sums", "divisor", "zero"], ["rounded"]),
         helper.make_node("Transpose", [f"{OWN}rounded"], [name], f"{OWN}shrink/2", perm=[0, 2, 3, 1]),
     ]
+    return nodes, [numpy_helper.from_array(value, f"{OWN}{called}") for called, value in numbers.items()]
 
 
 def _settled(then: onnx.ModelProto) -> onnx.GraphProto:

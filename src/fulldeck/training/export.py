@@ -26,7 +26,7 @@ from fulldeck.inference.classifier import Classifier
 from fulldeck.inference.model_file import EMBEDDING, INPUT, METADATA_KEY, PROBABILITIES, LocatorInfo, ModelInfo
 from fulldeck.inference.seal import seal
 from fulldeck.training.calibrate import fit_temperature, fit_threshold
-from fulldeck.training.cascade_graph import initialisers
+from fulldeck.training.cascade_graph import initialisers, pool_plainly
 from fulldeck.training.module import CardModule
 from fulldeck.training.target import check_target, writing
 from fulldeck.training.train import data_module, start_from
@@ -96,7 +96,9 @@ class Answering(nn.Module):
         """Give (probabilities [N, C], embedding [N, D]) of uint8 [N, S, S, 3]."""
         # Channels first, and then scaled: ONNX Runtime multiplies planes faster than values that alternate.
         pixels = images.permute(0, 3, 1, 2).float() * self.scale + self.shift
-        embedding = self.network.forward_head(self.network.forward_features(pixels), pre_logits=True)
+        features = self.network.forward_features(pixels)
+        # Of planes that lie channels last the exporter would write the means' places in memory, too: nine nodes more.
+        embedding = self.network.forward_head(features.contiguous(), pre_logits=True)
         logits = self.network.get_classifier()(embedding)
         return torch.softmax(logits / self.temperature, dim=1), embedding
 
@@ -270,7 +272,7 @@ def to_onnx(answering: nn.Module, size: int) -> onnx.ModelProto:
         options.optimized_model_filepath = str(folded)
         options.log_severity_level = 3
         ort.InferenceSession(str(traced), options, providers=["CPUExecutionProvider"])
-        return onnx.load(folded)
+        return pool_plainly(onnx.load(folded))
 
 
 def store_half(graph: onnx.ModelProto) -> None:
