@@ -19,6 +19,7 @@ from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.model_source import open_model
 from fulldeck.serving.problems import BadFile, Problem, bad_file, bad_files
 from fulldeck.serving.queue import Queue
+from fulldeck.serving.scheduling import come_in_turn
 from fulldeck.serving.settings import Settings
 from fulldeck.serving.work import Outcome, Task, What
 
@@ -130,6 +131,7 @@ class Engine:
         """From now on processes do the work, as soon as they can: one for each worker of the settings."""
         if self._settings.processes and processes_can_be_used():
             self._processes = self._settings.workers
+            come_in_turn()
             if self.recognizer is not None:
                 self._staff(self.recognizer)
 

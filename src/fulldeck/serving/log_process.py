@@ -15,6 +15,7 @@ import threading
 
 from fulldeck.monitoring.entry import Entry
 from fulldeck.monitoring.prediction_log import Figures, PredictionLog
+from fulldeck.serving import scheduling
 from fulldeck.serving.log_messages import Adopt, Begin, First, Stop, Told
 from fulldeck.serving.logs import LINE, write_json
 from fulldeck.serving.messages import framed, next_message
@@ -25,10 +26,6 @@ in files is left to the next service, and at once, as that is about to come."""
 
 TELL_SECONDS = 0.5
 """How often it tells how it does, where that has changed."""
-
-NICENESS = 10
-"""It gives way to those who answer. What they leave in the journal waits for nothing, and nobody waits for it; with 10
-it still gets a tenth of a processor that all others want."""
 
 SWITCH_SECONDS = 0.0005
 """How long the thread that writes to the database may hold the one up that keeps, for which answers wait; Python's own
@@ -66,7 +63,7 @@ def main() -> None:
     """Keep what comes until the other end of the socket is closed: ``log_process SOCKET``."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # it is the service that ends, and lets its processes go
-    os.nice(NICENESS)
+    scheduling.be_nice(scheduling.LOG)
     sys.setswitchinterval(SWITCH_SECONDS)
     connection = socket.socket(fileno=int(sys.argv[1]))
     with contextlib.suppress(EOFError, ConnectionError):

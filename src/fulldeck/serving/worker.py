@@ -20,6 +20,7 @@ import cv2
 from fulldeck.errors import FulldeckError
 from fulldeck.garbage import look_for_garbage
 from fulldeck.inference.recognizer import CHUNK, Recognizer
+from fulldeck.serving import scheduling
 from fulldeck.serving.messages import framed, next_message
 from fulldeck.serving.model_source import EXAMPLE
 from fulldeck.serving.work import Outcome, Progress, Task, classify_together, perform, to_plain
@@ -131,6 +132,7 @@ def main() -> None:
     """Work until the other end of the socket is closed: ``worker SOCKET BOARD MODEL`` and the locator, or null."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # it is the service that ends, and lets its workers go
+    scheduling.be_nice(scheduling.WORKERS)
     connection = socket.socket(fileno=int(sys.argv[1]))
     board = Board(int(sys.argv[2]))
     cv2.setNumThreads(1)  # as the model has one: the cores are the other workers' and the service's
