@@ -30,3 +30,10 @@ def test_the_others_are_nice_and_may_interrupt(who):
 def test_where_it_may_not_be_told_nothing_happens():
     refuse = "def refuse(*_): raise PermissionError\nos.sched_setscheduler = refuse"
     assert told(f"{refuse}\ncome_in_turn(); be_nice(1); print(os.nice(0))") == [os.nice(0) + 1]
+
+
+@LINUX
+def test_what_was_chosen_for_the_service_stays():
+    idle = "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))"
+    ways = told(f"{idle}; come_in_turn(); print(os.sched_getscheduler(0)); be_nice(1); print(os.sched_getscheduler(0))")
+    assert ways == [os.SCHED_IDLE] * 2

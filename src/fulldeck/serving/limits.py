@@ -93,13 +93,9 @@ class _Part:
 
 
 class _Form:
-    """Collects the parts of one multipart body, whose bytes come piece by piece.
+    """Collects the parts of one multipart body as its bytes come; where that is no form, it raises MultipartError."""
 
-    Raises:
-        MultipartError: the boundary is none; so do :meth:`write` and :meth:`end` where the body is no form.
-    """
-
-    def __init__(self, boundary: str, max_files: int) -> None:
+    def __init__(self, boundary: bytes, max_files: int) -> None:
         self.parts: list[_Part] = []
         self._max_files = max_files
         self._parser = PushMultipartParser(boundary, header_charset="latin-1")  # whatever it is: see _text
@@ -243,16 +239,15 @@ def _stated_name(disposition: bytes) -> str:
 
 
 async def _read_form(request: Request, boundary: str, settings: Settings, share: Share) -> list[Upload]:
-    form: _Form | None = None
+    form = _Form(boundary.encode("latin-1"), settings.max_files)
     try:
-        form = _Form(boundary, settings.max_files)
         async for chunk in bounded_body(request, settings.max_body_bytes, form.reading):
             share.take(len(chunk))
             form.write(chunk)
         form.end()
     except MultipartError as error:
-        where = form.reading() if form is not None else ""
-        detail = f"the body is no multipart form{f', from {where} on' if where else ''} ({error})"
+        where = f", from {name} on" if (name := form.reading()) else ""
+        detail = f"the body is no multipart form{where} ({error})"
         raise Problem(HTTPStatus.BAD_REQUEST, "malformed-multipart", detail) from None
     return _images(form.parts)
 

@@ -20,16 +20,19 @@ def come_in_turn() -> None:
     For the one that answers. Under load there is something for it all the time. Each interruption costs both sides what
     they have in the caches, and what comes in the few milliseconds of a turn is done at once for less.
     """
-    _schedule("SCHED_BATCH")
+    _schedule("SCHED_OTHER", "SCHED_BATCH")
 
 
 def be_nice(niceness: int) -> None:
     """Let the service's other processes go first, though by no more than this."""
-    _schedule("SCHED_OTHER")  # who starts a process hands on its own way
+    _schedule("SCHED_BATCH", "SCHED_OTHER")  # who starts a process hands on its own way
     os.nice(niceness)
 
 
-def _schedule(policy: str) -> None:
-    if hasattr(os, "sched_setscheduler"):
-        with contextlib.suppress(OSError):  # a sandbox may not know of it
-            os.sched_setscheduler(0, getattr(os, policy), os.sched_param(0))
+def _schedule(before: str, after: str) -> None:
+    """Change the way of this thread, unless whoever started the service has chosen another one for it."""
+    if not hasattr(os, "sched_setscheduler"):
+        return
+    with contextlib.suppress(OSError):  # a sandbox may not know of it
+        if os.sched_getscheduler(0) == getattr(os, before):
+            os.sched_setscheduler(0, getattr(os, after), os.sched_param(0))
