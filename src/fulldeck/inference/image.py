@@ -9,6 +9,7 @@ decoded. Nothing here knows about models.
 import os
 import re
 import stat
+from collections.abc import Sequence
 from importlib import import_module
 from io import BytesIO
 from itertools import islice
@@ -222,6 +223,11 @@ def scaled(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint
         columns = columns // 2 if columns >= 2 * width else columns
         image = _linear(image, rows, columns)
     return image if rows == height and columns == width else _linear(image, height, width)
+
+
+def stacked(squares: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Make a batch, uint8 [N, S, S, 3], of N images of one size; a single one is not copied."""
+    return squares[0][np.newaxis] if len(squares) == 1 else np.stack(squares)
 
 
 def halved(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

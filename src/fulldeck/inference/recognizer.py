@@ -282,7 +282,7 @@ class Recognizer:
     def predict_and_embed(self, batch: NDArray[np.uint8]) -> tuple[list[Prediction], NDArray[np.float32]]:
         """Name a batch of prepared images, as :meth:`predict` does, and return the embeddings, float32 [N, D], too."""
         probabilities, embeddings = self.classifier.run(batch)
-        return self._names(probabilities), embeddings
+        return [self._name(row) for row in probabilities.tolist()], embeddings
 
     def look_aside(self, batch: NDArray[np.uint8], wholes: list[Prediction]) -> list[Prediction]:
         """Look at the doubtful ones of a batch of prepared images again, all at once, after a quarter turn.
@@ -351,7 +351,7 @@ class Recognizer:
         return Located(tuple(seen[at].card for at in order), *photo.size), [seen[at].view for at in order]
 
     def _classify(self, pictures: list[Picture]) -> list[Prediction]:
-        batch = np.stack([picture.square(self.info.size) for picture in pictures])
+        batch = images.stacked([picture.square(self.info.size) for picture in pictures])
         wholes = self.look_aside(batch, self.predict(batch))
         return [self.second_look(*each) for each in zip(pictures, wholes, strict=True)]
 
@@ -446,7 +446,7 @@ class Recognizer:
                         probabilities[at] = (probabilities[at] + nearer) / 2
                     elif nearer.max() > probabilities[at].max():
                         probabilities[at], chunk[at] = nearer, one
-            named += zip(self._names(probabilities), map(View, crops, embeddings), strict=True)
+            named += zip(map(self._name, probabilities.tolist()), map(View, crops, embeddings), strict=True)
             outlines += chunk
         looks = sorted(
             zip(named, outlines, strict=True), key=lambda look: (-look[0][0].accepted, -look[0][0].probability)
@@ -465,17 +465,12 @@ class Recognizer:
         turned, _ = self.classifier.run(np.ascontiguousarray(crops[:, ::-1, ::-1]))
         return np.asarray((upright + turned) / 2, np.float32)
 
-    def _names(self, probabilities: NDArray[np.float32]) -> list[Prediction]:
+    def _name(self, probabilities: list[float]) -> Prediction:
         labels = self.info.labels
-        order = np.argsort(-probabilities, axis=1, kind="stable")[:, : ALTERNATIVES + 1]
-        likeliest = np.take_along_axis(probabilities, order, axis=1).tolist()
-        predictions = []
-        for places, values in zip(order.tolist(), likeliest, strict=True):
-            best, *others = zip([labels[at] for at in places], values, strict=True)
-            predictions.append(
-                Prediction(*best, best[1] >= self.threshold, tuple([Alternative(*other) for other in others]))
-            )
-        return predictions
+        # Of so few numbers in half the time that NumPy takes, of which the network has left nothing in the caches.
+        order = sorted(range(len(labels)), key=probabilities.__getitem__, reverse=True)[: ALTERNATIVES + 1]
+        best, *others = [(labels[at], probabilities[at]) for at in order]
+        return Prediction(*best, best[1] >= self.threshold, tuple([Alternative(*other) for other in others]))
 
 
 def _locator_path(locator: Path | str | None, model: Path) -> Path | None:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Literal, Protocol
 
-import numpy as np
-
 from fulldeck.errors import ImageError
+from fulldeck.inference.image import stacked
 from fulldeck.inference.picture import Picture
 from fulldeck.inference.recognizer import Alternative, Prediction, Recognizer
 from fulldeck.monitoring.observation import KEPT, Observation, observe
@@ -124,8 +123,7 @@ def classify_together(recognizer: Recognizer, work: Sequence[tuple[Task, Progres
     if not ready:
         return [one.outcome for one in decoded]
     start = perf_counter()
-    squares = [square for one in ready for square in one.squares]
-    batch = squares[0][np.newaxis] if len(squares) == 1 else np.stack(squares)  # which copies
+    batch = stacked([square for one in ready for square in one.squares])
     wholes, embeddings = recognizer.predict_and_embed(batch)
     wholes = recognizer.look_aside(batch, wholes)
     ready[0].outcome.batches = [len(batch)]
