@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,10 @@ from fulldeck.inference.seal import seal
 
 # gcsfs reads it when it is imported, by whichever test comes first; `fulldeck.remote` says what for.
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+
+# A shell gives what it starts in the background no SIGINT, which a Python would then never raise, nor its children.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY_SIZE = 32
 NOBODY = 65534

@@ -3,7 +3,9 @@
 Torch is imported when a test wants it: the evaluation's tests do without.
 """
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,27 @@ COLOURS = {"blue": (40, 40, 220), "green": (40, 220, 40), "red": (220, 40, 40)}
 
 
 @pytest.fixture(scope="session")
-def one_thread():
+def export_untraced():
+    """Let the exporter of torch run untraced: to trace so much Python for the coverage takes half as long again."""
+    import torch
+
+    export = torch.onnx.export
+
+    def untraced(*arguments: Any, **options: Any) -> Any:
+        trace = sys.gettrace()
+        sys.settrace(None)
+        try:
+            return export(*arguments, **options)
+        finally:
+            sys.settrace(trace)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.onnx, "export", untraced)
+        yield
+
+
+@pytest.fixture(scope="session")
+def one_thread(export_untraced):
     """Networks this small are faster on one thread, and it leaves the other cores to other tests."""
     import torch
 
