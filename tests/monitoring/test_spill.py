@@ -200,6 +200,24 @@ def test_one_with_nothing_in_it_goes_with_its_process(folder, spill):
     assert not list(folder.glob("*.journal"))
 
 
+@pytest.mark.parametrize("alive", [False, True])
+def test_half_a_journal_goes_when_its_process_has_gone(spill, folder, alive):
+    code = (
+        "import os, sys, time; from pathlib import Path; from fulldeck.monitoring.spill import Spill\n"
+        "Path.replace = lambda *_: (print(flush=True), time.sleep(100))\n"
+        "Spill(Path(sys.argv[1]), 10**9).open_journal(2**16)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        if not alive:
+            process.kill()
+            process.wait()
+        assert spill.adopt() == 0
+        process.kill()
+    assert len(list(folder.glob("*.part"))) == alive
+    assert len(list(folder.glob("*.lock"))) == 1 + alive
+
+
 def test_what_waits_in_the_journal_counts_as_waiting(spill, records):
     assert spill.open_journal().put(records[0])
     assert spill.waiting_bytes == len(records[0])

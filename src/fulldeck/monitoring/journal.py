@@ -21,6 +21,9 @@ CLOSING_SECONDS = 0.1
 """Whoever takes a journal over from a process that has ended lets this pass between closing and reading it, so that
 whoever was leaving something at that moment has either done so or sees that it is closed."""
 
+PARTIAL_SUFFIX = ".part"
+"""Of a file that is being written, and gets its own name once it is whole."""
+
 _VERSION = 1
 _NUMBER = struct.calcsize("Q")
 _VERSION_AT, _WRITTEN, _TAKEN, _CLOSED = range(4)
@@ -64,7 +67,7 @@ class Journal:
         Raises:
             OSError: it cannot be made, and is not there.
         """
-        partial = path.with_suffix(".part")  # one that was killed here leaves no journal that cannot be read
+        partial = path.with_suffix(PARTIAL_SUFFIX)  # one that was killed here leaves no journal that cannot be read
         try:
             with partial.open("xb") as file:
                 file.write(_VERSION.to_bytes(_NUMBER, sys.byteorder))

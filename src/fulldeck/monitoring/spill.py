@@ -20,7 +20,7 @@ from typing import BinaryIO
 from filelock import FileLock, Timeout
 
 from fulldeck.monitoring.entry import HEAD
-from fulldeck.monitoring.journal import CAPACITY, Journal
+from fulldeck.monitoring.journal import CAPACITY, PARTIAL_SUFFIX, Journal
 
 SEGMENT_BYTES = 8 * 2**20
 """A new file is begun when one has so many bytes: what is read again after a crash is no more than this."""
@@ -187,7 +187,8 @@ class Spill:
         """
         found = 0
         errors: list[OSError] = []
-        left = (*self._folder.glob(f"*{SUFFIX}"), *self._folder.glob(f"*{JOURNAL_SUFFIX}"))
+        suffixes = {SUFFIX, JOURNAL_SUFFIX, PARTIAL_SUFFIX}
+        left = [path for path in self._folder.glob("*") if path.suffix in suffixes]
         for owner in sorted({path.stem.partition("-")[0] for path in left}):
             if owner in self._locks:
                 continue
@@ -201,7 +202,10 @@ class Spill:
                 continue
             self._locks[owner] = lock
             try:
-                self._empty_journal(self._folder / f"{owner}{JOURNAL_SUFFIX}")
+                journal = self._folder / f"{owner}{JOURNAL_SUFFIX}"
+                for partial in (journal, _emptied(journal)):  # a copy, or of nothing
+                    partial.with_suffix(PARTIAL_SUFFIX).unlink(missing_ok=True)
+                self._empty_journal(journal)
             except OSError as error:
                 errors.append(error)
                 self._unlock(owner)  # its other files, too, are for the next attempt
@@ -227,8 +231,8 @@ class Spill:
         finally:
             journal.unmap()
         if rest:
-            whole = path.with_name(f"{path.stem}-journal{SUFFIX}")
-            partial = whole.with_suffix(".part")
+            whole = _emptied(path)
+            partial = whole.with_suffix(PARTIAL_SUFFIX)
             partial.write_bytes(rest)
             partial.replace(whole)
         path.unlink()  # where this is not come to, what was in it is read twice
@@ -258,6 +262,11 @@ class Spill:
 
 def _lock(folder: Path, owner: str) -> FileLock:
     return FileLock(folder / f"{owner}.lock", thread_local=False)
+
+
+def _emptied(journal: Path) -> Path:
+    """The file for what waited in a journal whose process has ended."""
+    return journal.with_name(f"{journal.stem}-journal{SUFFIX}")
 
 
 def _open_all(paths: list[Path], errors: list[OSError]) -> Iterator[_Segment]:
