@@ -369,6 +369,14 @@ def test_a_jpeg_of_too_many_scans_is_refused_before_it_is_decoded():
     assert caught.value.kind == "too_many_pixels"
 
 
+def test_of_a_sequential_jpeg_no_more_than_its_one_scan_is_read():
+    data = encoded(scene(), "JPEG")
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    with pytest.raises(ImageError, match="damaged") as caught:
+        images.decode(data[:-2] + scan * 1000 + data[-2:])
+    assert caught.value.kind == "damaged"
+
+
 def test_the_limit_of_pixels_can_be_set():
     for kind in ("JPEG", "PNG", "WEBP"):
         data = encoded(scene(100, 100), kind)

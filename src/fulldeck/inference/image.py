@@ -252,11 +252,25 @@ def _check_size(width: int, height: int, name: str, max_pixels: int = MAX_PIXELS
         )
 
 
+class _JpegHead(NamedTuple):
+    """What stands before the first scan.
+
+    ``turn`` is the EXIF orientation, ``scan`` where that scan starts, and ``whole`` whether it has all of the image.
+    """
+
+    width: int
+    height: int
+    channels: int
+    turn: int
+    scan: int
+    whole: bool
+
+
 def _decode_jpeg(data: bytes, name: str, max_pixels: int, side: int | None, longer: int | None) -> NDArray[np.uint8]:
     head = _jpeg_head(data, name)
     width, height = head.width, head.height
     _check_size(width, height, name, max_pixels)
-    _check_scans(data, head.scan, name)
+    _check_scans(data, head, name)
     if head.channels == 4:  # CMYK or YCCK, inverted or not: Pillow knows the difference
         return _decode_with_pillow(data, name, max_pixels)
     times = _times(head, side, longer)
@@ -274,16 +288,16 @@ def _decode_jpeg(data: bytes, name: str, max_pixels: int, side: int | None, long
     raise ImageError(f"{name}: the JPEG is damaged ({reason}); get the file again", "damaged")
 
 
-def _check_scans(data: bytes, first: int, name: str) -> None:
-    """Refuse a JPEG that does not end, or that has too many scans; the first of them starts at ``first``.
+def _check_scans(data: bytes, head: _JpegHead, name: str) -> None:
+    """Refuse a JPEG that does not end, or that has too many scans; of most the first has all, and no other is read.
 
     In a scan 0xFF is always followed by 0x00 or a restart marker, so this finds these markers and nothing else. libjpeg
     itself would fill what is missing with grey and call it an image.
     """
-    if data.rfind(b"\xff\xd9", first) < 0:  # from the back, where it mostly is: a photo has millions of bytes
+    if data.rfind(b"\xff\xd9", head.scan) < 0:  # from the back, where it mostly is: a photo has millions of bytes
         raise ImageError(f"{name}: the JPEG is truncated; get the whole file", "truncated")
     # An expression looks through megabytes in a fraction of the time of bytes.count, and can stop early.
-    if any(True for _ in islice(_SCAN.finditer(data, first), MAX_SCANS, None)):
+    if not head.whole and any(True for _ in islice(_SCAN.finditer(data, head.scan), MAX_SCANS, None)):
         raise ImageError(
             f"{name}: the JPEG has more than {MAX_SCANS} scans of its pixels; save it anew", "too_many_pixels"
         )
@@ -297,19 +311,10 @@ _PADDED = re.compile(r"\b\d{1,2} extraneous bytes before marker 0xd9")
 them; a scan that lost its way leaves more."""
 
 
-class _JpegHead(NamedTuple):
-    """What stands before the first scan; ``scan`` is where that starts, ``turn`` the EXIF orientation."""
-
-    width: int
-    height: int
-    channels: int
-    turn: int
-    scan: int
-
-
 def _jpeg_head(data: bytes, name: str) -> _JpegHead:
     """Walk the segments before the first scan."""
     frame = None
+    sequential = False
     turn = 1
     position = 2
     for _ in range(10_000):  # a real file has some dozens
@@ -324,12 +329,14 @@ def _jpeg_head(data: bytes, name: str) -> _JpegHead:
         elif marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a length
             position += 2
         elif marker == 0xDA and frame is not None:
-            return _JpegHead(*frame, turn, position + 2 + length)
+            whole = sequential and head[4:5] == bytes((frame[2],))
+            return _JpegHead(*frame, turn, position + 2 + length, whole)
         elif marker == 0xD9:
             break
         else:
             if marker in _FRAMES and len(head) == 10:
                 frame = (int.from_bytes(head[7:9], "big"), int.from_bytes(head[5:7], "big"), head[9])
+                sequential = marker in _SEQUENTIAL
             elif marker == 0xE1 and head[4:10] == b"Exif\0\0":
                 turn = _exif_turn(data[position + 10 : position + 2 + length])
             position += 2 + length
@@ -365,6 +372,9 @@ def _exif_turn(tiff: bytes) -> int:
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """The markers SOF0 to SOF15, which give the size; the three left out are tables."""
+
+_SEQUENTIAL = frozenset({0xC0, 0xC1, 0xC9})
+"""Those of them whose scans have each all that there is of their channels."""
 
 
 # The class a format needs, by its module. Pillow's Image.open would try every plugin there is, Ghostscript's among
