@@ -148,6 +148,26 @@ def test_a_bad_model_is_one_sentence(photos, tmp_path):
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("", 'Error: "": an empty path'), ("https://host/card.jpg", "Error: https://host/card.jpg: this is an address")],
+)
+def test_a_path_that_is_none_is_said_to_be_none(classify, photos, path, said):
+    result = classify(path, "photos/red.png")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(said)
+    assert "photos/red.png" in result.stdout
+
+
+@pytest.mark.parametrize("option", ["--model", "--locator"])
+def test_a_model_at_an_address_is_shown_as_it_was_written(photos, option):
+    result = CliRunner().invoke(main, ["classify", option, "gs://user:secret@bucket/m.onnx", "photos/red.png"])
+    assert result.exit_code == 2
+    assert "bucket/m.onnx is an address: a path of this machine is wanted here" in result.stderr
+    assert "gs://" in result.stderr
+    assert "secret" not in result.stderr
+
+
 def test_paths_are_needed():
     assert CliRunner().invoke(main, ["classify"]).exit_code == 2
 

@@ -18,7 +18,20 @@ import click
 from fulldeck import __version__
 from fulldeck.errors import FulldeckError
 
-PATH = click.Path(path_type=Path)
+
+
+class _LocalPath(click.Path):
+    """A path of this machine. An address would become one that leads nowhere, with half of its slashes."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if "://" in str(value):
+            from fulldeck.remote import public_address
+
+            self.fail(f"{public_address(str(value))} is an address: a path of this machine is wanted here", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _LocalPath(path_type=Path)
 
 
 class _Group(click.Group):

@@ -42,6 +42,10 @@ def find(paths: Iterable[str]) -> Iterator[Source]:
     for path in paths:
         if path == STANDARD_INPUT:
             yield Source(path)
+        elif not path:
+            yield Source(path, ImageError('"": an empty path leads to no file'))
+        elif "://" in path and not os.path.lexists(path):
+            yield Source(path, ImageError(f"{path}: this is an address: get the image, and give its file"))
         elif os.path.isdir(path):  # noqa: PTH112 - a str stays as it was typed
             yield from _in_folder(path)
         elif glob.has_magic(path) and not os.path.lexists(path):
