@@ -19,7 +19,6 @@ from fulldeck import __version__
 from fulldeck.errors import FulldeckError
 
 
-
 class _LocalPath(click.Path):
     """A path of this machine. An address would become one that leads nowhere, with half of its slashes."""
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import platform
 import re
 import subprocess
 import sys
@@ -21,11 +22,12 @@ from fulldeck.training.train import compose_config, train
 pytest.importorskip("optuna")
 
 import optuna
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from fulldeck.training import sweep as sweeping
 from fulldeck.training.search import read_search
-from fulldeck.training.sweep import PARENT, sweep
+from fulldeck.training.sweep import HOST, PARENT, give_up_dead, open_study, sweep
 from fulldeck.training.sweep_report import front
 from real_postgres import postgres
 
@@ -335,6 +337,53 @@ def test_workers_share_a_study_and_a_killed_one_s_trial_is_tried_again(home, tin
     study = sweep(source, settings(tiny, "trainer.max_epochs=1")).study
     assert states(study) == [TrialState.FAIL, *[TrialState.COMPLETE] * 3]
     assert study.trials[3].params == study.trials[0].params
+
+
+def test_a_trial_is_not_given_up_while_its_worker_writes_down_what_came_of_it(home, tiny, monkeypatch):
+    url = f"sqlite:///{home / 'studies.db'}"
+    write_down = RDBStorage.set_trial_state_values
+
+    def watched(storage, trial_id, state, values=None):
+        if state == TrialState.COMPLETE:
+            give_up_dead(optuna.load_study(study_name="seek", storage=url), home / "runs" / "sweeps" / "seek")
+        return write_down(storage, trial_id, state, values)
+
+    monkeypatch.setattr(RDBStorage, "set_trial_state_values", watched)
+    study = sweep(write(home, trials=2), settings(tiny, "trainer.max_epochs=1"), storage=url).study
+    assert states(study) == [TrialState.COMPLETE] * 2
+
+
+def given_up_by(home, first):
+    """A study whose one trial has no worker, and another view of it that may look first."""
+    url = f"sqlite:///{home / 'studies.db'}"
+    study = open_study("seek", url, read_search(write(home)), None)
+    study.ask().set_user_attr(HOST, platform.node())
+    first(lambda: give_up_dead(optuna.load_study(study_name="seek", storage=url), home))
+    give_up_dead(study, home)
+    return study
+
+
+def test_a_dead_trial_that_two_workers_find_is_tried_again_once(home, monkeypatch):
+    def first(look):
+        def looked(_):
+            monkeypatch.undo()
+            monkeypatch.chdir(home)
+            look()
+            return False
+
+        monkeypatch.setattr(sweeping, "is_held", looked)
+
+    assert states(given_up_by(home, first)) == [TrialState.FAIL, TrialState.WAITING]
+
+
+def test_a_trial_that_is_tried_again_is_its_new_worker_s_from_the_start(home):
+    study = given_up_by(home, lambda look: look())
+    again = study.ask()
+    give_up_dead(study, home)  # before the worker has begun with it
+    assert states(study) == [TrialState.FAIL, TrialState.RUNNING]
+    again.set_user_attr(HOST, platform.node())
+    give_up_dead(study, home)
+    assert states(study) == [TrialState.FAIL, TrialState.FAIL]
 
 
 def test_workers_share_a_study_in_postgresql(home, tiny):

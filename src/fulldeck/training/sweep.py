@@ -11,7 +11,8 @@ import re
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import lightning as L  # noqa: N812 - Lightning's own custom
 import optuna
 import torch
 from lightning.pytorch.callbacks import Callback
-from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
+from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -155,9 +156,9 @@ def sweep(
     def objective(trial: optuna.Trial) -> float:
         place = folder / "trials" / str(trial.number)
         place.mkdir(parents=True, exist_ok=True)
-        with hold(place):
-            trial.set_user_attr(HOST, platform.node())
-            return try_once(trial, search, [*fixed, f"name={quoted(f'{name}-{trial.number}')}"])
+        held.enter_context(hold(place))
+        trial.set_user_attr(HOST, platform.node())
+        return try_once(trial, search, [*fixed, f"name={quoted(f'{name}-{trial.number}')}"])
 
     wanted = trials or search.trials
     with told(storage):
@@ -166,7 +167,8 @@ def sweep(
                 give_up_dead(study, folder)
                 if len(_in(study, TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)) >= wanted:
                     break
-                study.optimize(objective, n_trials=1)
+                with ExitStack() as held:  # until the study knows what came of the trial
+                    study.optimize(objective, n_trials=1)
         finally:
             write_report(study, folder)
             if parent:
@@ -251,7 +253,7 @@ def open_study(name: str, url: str, search: Search, project: str | None) -> optu
             engine_kwargs={"connect_args": arguments, "pool_pre_ping": True},
             heartbeat_interval=BEAT,
             grace_period=SILENCE,
-            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
+            heartbeat_stale_trial_callback=_try_again,
         )
     except ImportError as error:
         sentence = " ".join(str(error).split())
@@ -285,13 +287,22 @@ def give_up_dead(study: optuna.Study, folder: Path) -> None:
     On this machine a lock in the trial's folder tells at once; of other machines, that they were silent for long.
     """
     optuna.storages.fail_stale_trials(study)
-    retry = RetryHeartbeatStaleTrialCallback(max_retry=RETRIES)
     for trial in _in(study, TrialState.RUNNING):
         here = trial.user_attrs.get(HOST) == platform.node()
         if here and not is_held(folder / "trials" / str(trial.number)):
+            try:
+                study.tell(trial.number, state=TrialState.FAIL)
+            except (UpdateFinishedTrialError, ValueError):  # its worker, or one that gave it up, was faster
+                continue
             logger.warning("trial %d has lost its worker; it is tried again", trial.number)
-            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-            retry(study, trial)
+            _try_again(study, trial)
+
+
+def _try_again(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Have a trial that failed tried once more, by whoever asks for one next: on which machine is not known yet."""
+    copy = deepcopy(trial)
+    copy.user_attrs.pop(HOST, None)
+    RetryHeartbeatStaleTrialCallback(max_retry=RETRIES)(study, copy)
 
 
 def _keep(study: optuna.Study, folder: Path, parent: str, wanted: int) -> None:
