@@ -91,6 +91,15 @@ def test_classifying_a_jpeg_loads_no_torch_and_leaves_nothing_behind(tiny_model,
     assert list(home.iterdir()) == []  # ONNX Runtime's telemetry would leave its device id here
 
 
+@pytest.mark.slow
+def test_training_does_not_load_what_measures_a_model():
+    for module in ("lightning", "timm", "hydra", "sklearn"):
+        pytest.importorskip(module)
+    statement = "import sys, fulldeck.training.train; print(*{'sklearn', 'pandas'} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", statement], capture_output=True, text=True, check=True).stdout
+    assert loaded.split() == []
+
+
 def test_the_probe_sees_what_it_must(tmp_path):
     assert "writes a file" in probe("open('a', 'w')", tmp_path).stderr
     assert "asks the network" in probe("import socket; socket.create_connection(('127.0.0.1', 9))", tmp_path).stderr

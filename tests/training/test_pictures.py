@@ -7,6 +7,7 @@ from PIL import Image
 from fulldeck.cards import LABELS
 from fulldeck.training import pictures
 from fulldeck.training.measures import Curve
+from fulldeck.training.training_pictures import draw_curves
 
 
 def pixels(path):
@@ -25,21 +26,21 @@ def test_curves_of_a_training(tmp_path):
         {"epoch": 1, "train/loss": 1.0, "val/loss": "", "val/accuracy": None, "lr-AdamW/pg1": 5e-4, "seconds": 31},
         {"epoch": "", "note": "no number", "train/loss": float("nan")},
     ]
-    pictures.draw_curves(rows, tmp_path / "all.png")
-    pictures.draw_curves([{"epoch": 0, "train/loss": 2.0}], tmp_path / "one.png")
+    draw_curves(rows, tmp_path / "all.png")
+    draw_curves([{"epoch": 0, "train/loss": 2.0}], tmp_path / "one.png")
     # Loss, score, learning rate and the rest have a panel each.
     assert pixels(tmp_path / "all.png").shape[1] == 4 * pixels(tmp_path / "one.png").shape[1]
 
 
 @pytest.mark.parametrize("rows", [[], [{}], [{"epoch": 0, "note": "none"}]])
 def test_curves_of_nothing(tmp_path, rows):
-    pictures.draw_curves(rows, tmp_path / "curves.png")
+    draw_curves(rows, tmp_path / "curves.png")
     assert pixels(tmp_path / "curves.png").size
 
 
 def test_the_same_figures_make_the_same_bytes(tmp_path):
     for name in ("a.png", "b.png"):
-        pictures.draw_curves([{"epoch": 0, "loss": 1.0}, {"epoch": 1, "loss": 0.5}], tmp_path / name)
+        draw_curves([{"epoch": 0, "loss": 1.0}, {"epoch": 1, "loss": 0.5}], tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 

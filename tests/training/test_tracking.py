@@ -37,9 +37,9 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from wandb_file import read_records
 
-from fulldeck.training.pictures import draw_gradients
 from fulldeck.training.tracking import mlflow_record, wandb_record, watch
 from fulldeck.training.tracking.lost import BEAT, HOST, REASON, mark_lost
+from fulldeck.training.training_pictures import draw_gradients
 
 pytestmark = [
     pytest.mark.slow,

@@ -14,15 +14,15 @@ from typing import Any
 import cv2
 import numpy as np
 from jinja2 import Environment, StrictUndefined
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from fulldeck.registry.checks import Check
 from fulldeck.registry.gate import Examination
 from fulldeck.training.measures import calibration
-from fulldeck.training.pictures import DPI, FAINT, FELT, GRID, INK, RED, draw_reliability
+from fulldeck.training.pictures import draw_reliability
 from fulldeck.training.report import data_uri
+from fulldeck.training.style import FAINT, FELT, GRID, INK, RED, save
 
 TEMPLATE = "decision.html.j2"
 SHOWN = 24  # pictures that only the champion gets right
@@ -125,8 +125,7 @@ def draw_changes(checks: Sequence[Check], out: Path) -> None:
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    FigureCanvasAgg(figure)
-    figure.savefig(out, dpi=DPI, facecolor="white", metadata={"Software": None})
+    save(figure, out)
 
 
 def _reliability(examination: Examination) -> list[tuple[str, str]]:

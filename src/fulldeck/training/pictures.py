@@ -1,7 +1,4 @@
-"""The pictures of a training and of an evaluation, as PNG files. Numbers come in, a file comes out.
-
-Figures are made without pyplot: no global state, no window, and safe in a thread.
-"""
+"""The pictures of an evaluation, as PNG files. Numbers come in, a file comes out."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -12,22 +9,16 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from fulldeck.cards import Card, Rank, Suit
 from fulldeck.training.doubt import KEPT, NoCard
 from fulldeck.training.measures import Calibration, Curve, Measures, Rate, cards_of
 from fulldeck.training.robustness import Robustness
-
-INK, FAINT, GRID = "#1f2933", "#7b8794", "#e4e7eb"
-FELT, RED, GOLD = "#1b6b4a", "#c8102e", "#c58b1b"
-LINES = (FELT, RED, GOLD, "#2f6fb5", "#7a4fa3", FAINT)
-DPI = 120
-SQUARE = (5.6, 5.2)  # inches: the charts that stand side by side
+from fulldeck.training.style import FAINT, FELT, GOLD, GRID, INK, RED, SQUARE, save, style
 
 
 @dataclass(frozen=True)
@@ -55,8 +46,8 @@ def draw_reliability(calibration: Calibration, out: Path) -> None:
     """Draw met against stated probability for each bin, and below it how many images each bin has."""
     figure = Figure(figsize=SQUARE, layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    _style(upper, f"Reliability: ECE {calibration.ece:.3f}, MCE {calibration.mce:.3f}", "share that was right")
-    _style(lower, "", "images")
+    style(upper, f"Reliability: ECE {calibration.ece:.3f}, MCE {calibration.mce:.3f}", "share that was right")
+    style(lower, "", "images")
     bars = [bar for bar in calibration.bins if bar.count]
     width = 1 / len(calibration.bins)
     left = [bar.low for bar in bars]
@@ -72,14 +63,14 @@ def draw_reliability(calibration: Calibration, out: Path) -> None:
     lower.bar(left, [bar.count for bar in bars], color=FAINT, **shape)
     lower.set_yscale("symlog", linthresh=1)
     lower.set_xlabel("stated probability of the answer", color=INK)
-    _save(figure, out)
+    save(figure, out)
 
 
 def draw_roc(micro: Curve, macro: Curve, auc_micro: float, auc_macro: float | None, out: Path) -> None:
     """Draw the one-vs-rest ROC curves; the false positive rate is logarithmic, where good models still differ."""
     figure = Figure(figsize=SQUARE, layout="constrained")
     axes = figure.subplots()
-    _style(axes, "ROC, each label against the rest", "true positive rate")
+    style(axes, "ROC, each label against the rest", "true positive rate")
     floor = min((x for x in micro.x if x > 0), default=1e-5) / 2
     axes.plot(np.maximum(micro.x, floor), micro.y, color=FELT, linewidth=2, label=f"micro, area {auc_micro:.4f}")
     if auc_macro is not None:
@@ -91,14 +82,14 @@ def draw_roc(micro: Curve, macro: Curve, auc_micro: float, auc_macro: float | No
     axes.set(xscale="log", xlim=(floor, 1), ylim=(0, 1.02))
     axes.set_xlabel("false positive rate (logarithmic)", color=INK)
     axes.legend(loc="center left", frameon=False)
-    _save(figure, out)
+    save(figure, out)
 
 
 def draw_coverage(measures: Measures, out: Path) -> None:
     """Draw the accuracy among the most confident share of images, and where the model's threshold stands."""
     figure = Figure(figsize=SQUARE, layout="constrained")
     axes = figure.subplots()
-    _style(axes, "Accuracy of the answers given", "accuracy among them")
+    style(axes, "Accuracy of the answers given", "accuracy among them")
     axes.plot(measures.coverage.x, measures.coverage.y, color=FELT, linewidth=2, clip_on=False)
     chosen = measures.selection
     lowest = min(measures.coverage.y)
@@ -118,7 +109,7 @@ def draw_coverage(measures: Measures, out: Path) -> None:
     axes.set_xlabel("share of images answered, most confident first", color=INK)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    _save(figure, out)
+    save(figure, out)
 
 
 def draw_confusion(labels: Sequence[str], confusion: Sequence[Sequence[int]], out: Path) -> None:
@@ -182,7 +173,7 @@ def draw_confusion(labels: Sequence[str], confusion: Sequence[Sequence[int]], ou
             fontsize=size - 0.5,
             color="white" if dark else INK,
         )
-    _save(figure, out)
+    save(figure, out)
 
 
 def draw_examples(examples: Sequence[Example], out: Path, columns: int = 5) -> None:
@@ -200,7 +191,7 @@ def draw_examples(examples: Sequence[Example], out: Path, columns: int = 5) -> N
         )
     for axes in figure.axes:
         axes.axis("off")
-    _save(figure, out)
+    save(figure, out)
 
 
 def draw_robustness(robustness: Robustness | None, no_card: NoCard | None, out: Path) -> None:
@@ -227,14 +218,14 @@ def draw_robustness(robustness: Robustness | None, no_card: NoCard | None, out: 
         panel(axes)
     for axes in places[len(panels) :]:
         axes.axis("off")
-    _save(figure, out)
+    save(figure, out)
 
 
 def _draw_corruptions(axes: Axes, robustness: Robustness) -> None:
     """A field of corruptions by severities, each with its accuracy in it."""
     names = list(robustness.corruptions)
     shares = np.array([[one.value for one in robustness.corruptions[name]] for name in names])
-    _style(axes, f"By corruption and severity: mean {robustness.corrupted:.1%}", "")
+    style(axes, f"By corruption and severity: mean {robustness.corrupted:.1%}", "")
     scale = LinearSegmentedColormap.from_list("share", [RED, "#fdf6ec", FELT])
     axes.imshow(shares, cmap=scale, vmin=0, vmax=1, aspect="auto")
     axes.set_xticks(range(shares.shape[1]), [str(severity + 1) for severity in range(shares.shape[1])])
@@ -249,7 +240,7 @@ def _draw_corruptions(axes: Axes, robustness: Robustness) -> None:
 
 def _draw_shares(axes: Axes, shares: Mapping[int, Rate] | Mapping[float, Rate], title: str, x: str) -> None:
     """A line through rates, with their intervals."""
-    _style(axes, title, "named right")
+    style(axes, title, "named right")
     places = list(shares)
     axes.fill_between(
         places, [r.low for r in shares.values()], [r.high for r in shares.values()], color=FELT, alpha=0.15
@@ -278,7 +269,7 @@ def _deck_bars(robustness: Robustness) -> dict[str, float]:
 
 def _draw_bars(axes: Axes, title: str, shares: Mapping[str, float]) -> None:
     """Bars that lie, each with its share."""
-    _style(axes, title, "")
+    style(axes, title, "")
     axes.barh(range(len(shares)), list(shares.values()), color=FELT)
     axes.set_yticks(range(len(shares)), list(shares))
     axes.invert_yaxis()
@@ -288,126 +279,6 @@ def _draw_bars(axes: Axes, title: str, shares: Mapping[str, float]) -> None:
         inside = share > 0.2
         at, side = (share - 0.01, "right") if inside else (share + 0.01, "left")
         axes.text(at, place, f"{share:.1%}", ha=side, va="center", fontsize=8, color="white" if inside else INK)
-
-
-def draw_samples(images: NDArray[np.uint8], labels: Sequence[str], out: Path, columns: int = 5) -> None:
-    """Draw a sheet of training images, uint8 [N, H, W, 3], each under its label."""
-    rows = max(1, math.ceil(len(images) / columns))
-    figure = Figure(figsize=(columns * 1.6, rows * 1.9), layout="constrained")
-    for axes, image, label in zip(figure.subplots(rows, columns, squeeze=False).flat, images, labels, strict=False):
-        axes.imshow(image)
-        axes.set_title(label, fontsize=8, color=INK)
-    for axes in figure.axes:
-        axes.axis("off")
-    _save(figure, out)
-
-
-def draw_gradients(spreads: Mapping[int, Mapping[str, tuple[list[int], list[float]]]], out: Path) -> None:
-    """Draw how a network's gradients were spread over a training: a panel a part, epochs to the right, size upwards.
-
-    Args:
-        spreads: for each epoch, from 0, and each part of the network, the counts of B bins and their B + 1 edges, in
-            powers of ten.
-        out: the PNG file to write.
-    """
-    epochs = sorted(spreads)
-    parts = list(dict.fromkeys(part for epoch in epochs for part in spreads[epoch]))
-    columns = min(4, max(1, len(parts)))
-    rows = max(1, math.ceil(len(parts) / columns))
-    figure = Figure(figsize=(columns * 2.8, rows * 2.2), layout="constrained")
-    every = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat
-    scale = LinearSegmentedColormap.from_list("share", ["white", FELT])
-    for axes, part in zip(every, parts, strict=False):
-        _style(axes, part, "")
-        known = [epoch for epoch in epochs if part in spreads[epoch]]
-        edges = spreads[known[0]][part][1]
-        counts = np.array([spreads[epoch][part][0] for epoch in known], dtype=np.float64).T
-        places = [*(epoch + 0.5 for epoch in known), known[-1] + 1.5]
-        axes.pcolormesh(places, edges, counts / np.maximum(counts.sum(axis=0), 1), cmap=scale)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda power, _: f"$10^{{{power:g}}}$"))
-    for axes in list(every)[len(parts) :]:
-        axes.axis("off")
-    figure.supxlabel("epoch", color=INK, fontsize=9)
-    figure.supylabel("size of the gradient", color=INK, fontsize=9)
-    _save(figure, out)
-
-
-def draw_importance(importance: Mapping[str, float], out: Path) -> None:
-    """Draw what share of a sweep's differences each setting explains, the largest on top."""
-    ordered = sorted(importance.items(), key=lambda item: item[1])
-    figure = Figure(figsize=(6.4, 0.9 + 0.36 * len(ordered)), layout="constrained")
-    axes = figure.subplots()
-    _style(axes, "What made trials differ", "")
-    axes.barh([name for name, _ in ordered], [share for _, share in ordered], color=FELT)
-    axes.set_xlabel("share of the differences that it explains", color=INK)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    _save(figure, out)
-
-
-Point = tuple[int, float, float]
-
-
-def draw_front(points: Sequence[Point], front: Sequence[Point], out: Path) -> None:
-    """Draw a sweep's trials by cost and accuracy, and the line of those that none beats in both.
-
-    Args:
-        points: (trial's number, millions of floating-point operations an image, accuracy), one a finished trial.
-        front: those that none beats, by rising cost.
-        out: the PNG file to write.
-    """
-    figure = Figure(figsize=SQUARE, layout="constrained")
-    axes = figure.subplots()
-    _style(axes, "Cost and accuracy of the trials", "held-out accuracy")
-    axes.scatter([cost for _, cost, _ in points], [score for *_, score in points], color=FAINT, s=22, label="trials")
-    costs, scores = [cost for _, cost, _ in front], [score for *_, score in front]
-    axes.plot(costs, scores, drawstyle="steps-post", color=FELT, linewidth=1.8, marker="o", label="beaten by none")
-    for number, cost, score in front:
-        axes.annotate(str(number), (cost, score), xytext=(4, 5), textcoords="offset points", fontsize=8, color=FELT)
-    axes.set_xlabel("million operations an image", color=INK)
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(loc="lower right", frameon=False)
-    _save(figure, out)
-
-
-def draw_curves(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
-    """Draw a training's figures over its epochs.
-
-    Args:
-        rows: one mapping an epoch, as in the run's metrics table: "epoch" (else the row's number) and any figures.
-            Names that end in "loss" share a panel, learning rates ("lr") too, as do figures that stay between 0 and 1,
-            and all the rest.
-            Text, None, NaN and missing figures leave a gap.
-        out: the PNG file to write.
-    """
-    epochs = np.array([_number(row.get("epoch", index)) for index, row in enumerate(rows)])
-    series = {}
-    for name in dict.fromkeys(name for row in rows for name in row if name not in {"epoch", "step"}):
-        values = np.array([_number(row.get(name)) for row in rows])
-        present = ~np.isnan(values) & ~np.isnan(epochs)
-        if present.any():
-            series[name] = epochs[present], values[present]
-    panels: dict[str, list[str]] = {"loss": [], "score": [], "learning rate": [], "other": []}
-    for name, (_, values) in series.items():
-        panels[_panel(name, values)].append(name)
-    shown = {kind: members for kind, members in panels.items() if members} or {"nothing was recorded": []}
-    figure = Figure(figsize=(4.8 * len(shown), 3.8), layout="constrained")
-    for axes, (kind, members) in zip(figure.subplots(1, len(shown), squeeze=False).flat, shown.items(), strict=True):
-        _style(axes, kind, "")
-        axes.set_xlabel("epoch", color=INK)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        for index, name in enumerate(members):
-            axes.plot(
-                *series[name],
-                color=LINES[index % len(LINES)],
-                marker="o",
-                markersize=3,
-                linewidth=1.8,
-                label=name.replace("_", " ").replace("/", " "),
-            )
-        if members:
-            axes.legend(frameon=False, fontsize=8)
-    _save(figure, out)
 
 
 def _deck_order(card: Card) -> tuple[int, int]:
@@ -421,35 +292,3 @@ def _short(label: str, card: Card | None) -> str:
     if card is not None:
         return "joker" if card.rank is None else card.short
     return label if len(label) <= 20 else f"{label[:19]}…"
-
-
-def _panel(name: str, values: NDArray[np.float64]) -> str:
-    if name.endswith("loss"):
-        return "loss"
-    if name.startswith(("lr", "learning_rate")):
-        return "learning rate"
-    return "score" if ((values >= 0) & (values <= 1)).all() else "other"
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return math.nan
-
-
-def _style(axes: Axes, title: str, y: str) -> None:
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK)
-    axes.set_ylabel(y, color=INK)
-    axes.grid(color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=FAINT, labelsize=8)
-    for name, spine in axes.spines.items():
-        spine.set_visible(name in {"left", "bottom"})
-        spine.set_color(GRID)
-
-
-def _save(figure: Figure, out: Path) -> None:
-    FigureCanvasAgg(figure)
-    # No date and no version in the file: the same figures make the same bytes.
-    figure.savefig(out, dpi=DPI, facecolor="white", metadata={"Software": None})

@@ -27,12 +27,12 @@ from torch.distributed import DistError
 from fulldeck import __version__
 from fulldeck.errors import ConfigError, FulldeckError
 from fulldeck.provenance import commit
-from fulldeck.training.pictures import draw_curves
 from fulldeck.training.run_lock import hold
 from fulldeck.training.team import team
 from fulldeck.training.tracking.record import Record
 from fulldeck.training.tracking.records import addresses, closing, open_records
 from fulldeck.training.tracking.watch import Samples, Watch
+from fulldeck.training.training_pictures import draw_curves
 
 logger = logging.getLogger(__name__)
 

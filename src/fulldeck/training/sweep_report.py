@@ -10,7 +10,7 @@ from optuna.importance import get_param_importances
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from fulldeck.training.pictures import draw_front, draw_importance
+from fulldeck.training.training_pictures import draw_front, draw_importance
 
 NOTED = ("val/accuracy", "val/loss", "best_epoch", "epochs", "seconds", "mflops", "run", "mlflow")
 """What trials note beside their figure, in the table's order."""

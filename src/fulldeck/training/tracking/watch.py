@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fulldeck.data.manifest import write_atomically
-from fulldeck.training.pictures import draw_gradients, draw_samples
 from fulldeck.training.tracking.record import Histogram, Record
+from fulldeck.training.training_pictures import draw_gradients, draw_samples
 
 SECONDS = 10.0
 """How long figures of steps wait to be written."""
