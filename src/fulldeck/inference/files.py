@@ -36,8 +36,8 @@ def find(paths: Iterable[str]) -> Iterator[Source]:
             hidden files), patterns such as ``photos/*.jpg`` or ``photos/**/*.png``, and "-".
 
     Yields:
-        A source an image. A folder or pattern without any, and a folder that may not be read, gives one with an error;
-        a path that is not there comes through as it is, for the reader to refuse.
+        A source an image. A folder or pattern without any, a folder that may not be read, an address, and an empty
+        path give one with an error; a path that is not there comes through as it is, for the reader to refuse.
     """
     for path in paths:
         if path == STANDARD_INPUT:
