@@ -67,6 +67,8 @@ def test_four_times_its_capacity(tiny_model):
             await ask(client)
             most = await capacity(client)
             answers = await flood(client, TIMES * most)
+            # Other tests, which share its processor, may have begun meanwhile.
+            most = min(most, await capacity(client))
             return most, answers, (await client.get("/metrics")).text
 
     limits = {"FULLDECK_WORKERS": "1", "FULLDECK_MAX_QUEUE": "6"}
@@ -77,7 +79,7 @@ def test_four_times_its_capacity(tiny_model):
     shed = sorted((answer for answer in answers if answer.status == 503), key=lambda answer: answer.seconds)
     assert len(served) + len(shed) == len(answers)
     assert all(answer.retry_after == "1" for answer in shed)
-    # Loose, as the client and other tests share its processor: benchmarks/serving.py measures it.
+    # Loose, as the client shares its processor, too: benchmarks/serving.py measures it.
     assert len(served) > 0.5 * most * SECONDS
     assert max(answer.seconds for answer in served) < 4 * PLACES / most
     assert shed[len(shed) // 2].seconds < 0.5 * PLACES / most

@@ -6,6 +6,8 @@ closes a connection in the face of a client that is still sending its body, whic
 
 import asyncio
 import json
+import math
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -38,6 +40,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._around = 0  # bytes of heads, of trailers, and of what frames chunks so far as it outweighs them
         self._around_at_most = 0
+        self._between = True  # two requests, or before the first
+        self._turned_away_at = -math.inf  # when a request was last answered without having been parsed
         self._body: list[bytes] = []  # what of it has come with the bytes that are being parsed
         self._deadline: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
@@ -59,12 +63,19 @@ class BoundedProtocol(HttpToolsProtocol):
         """Parse what came, unless nothing is to be said to it any more."""
         if self.lingering or self.transport.is_closing():
             return
+        if self.shedding is not None and self._between and self._turned_away_at_once(self.shedding, data):
+            return
         self._around += len(data)
         self._around_at_most = self._around
         super().data_received(data)
         self._pass_body_on()
         if self._around > self.settings.max_header_bytes and not self.transport.is_closing():
             self._refuse_head()
+
+    def on_message_begin(self) -> None:
+        """The first byte of a head has come."""
+        self._between = False
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """The head has come in time."""
@@ -80,10 +91,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.shedding is None or not self._turned_away(self.shedding):
             super().on_headers_complete()
 
+    @property
+    def _in_turn(self) -> bool:
+        """Whether all requests before the one that comes are answered."""
+        return (self.cycle is None or self.cycle.response_complete) and not self.pipeline
+
     def _turned_away(self, shedding: Shedding) -> bool:
         """Answer a request at once that may not come in, if it is this connection's turn and more may follow."""
-        in_turn = (self.cycle is None or self.cycle.response_complete) and not self.pipeline
-        if not in_turn or self.parser.get_http_version() != "1.1" or not self.parser.should_keep_alive():
+        if not self._in_turn or self.parser.get_http_version() != "1.1" or not self.parser.should_keep_alive():
             return False
         answer = shedding.answer(self.parser.get_method(), self.url, self.headers)
         if answer is None:
@@ -91,6 +106,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self.cycle = _Answered()  # type: ignore[assignment]
         self._socket.write(answer)
         self.on_response_complete()
+        return True
+
+    def _turned_away_at_once(self, shedding: Shedding, data: bytes) -> bool:
+        """Answer a request that is all here and may not come in, without having it parsed."""
+        answer = shedding.answer_whole(data) if self._in_turn else None
+        if answer is None:
+            return False
+        self._socket.write(answer)
+        self._turned_away_at = self.loop.time()
         return True
 
     def on_body(self, body: bytes) -> None:
@@ -109,6 +133,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """The body has come; the next head may."""
         self._pass_body_on()
         self._around = 0
+        self._between = True
         super().on_message_complete()
         self.cycle.more_body = False  # uvicorn leaves it where the answer went out before
 
@@ -163,7 +188,23 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _wait_for_head(self) -> None:
         self._stop_waiting()
-        self._deadline = self.loop.call_later(self.settings.header_seconds, self.close)
+        self._deadline = self.loop.call_later(self.settings.header_seconds, self._head_is_late)
+
+    def _head_is_late(self) -> None:
+        self._deadline = self._again_after(self.settings.header_seconds, self._head_is_late)
+        if self._deadline is None:
+            self.close()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing has come for a while."""
+        self.timeout_keep_alive_task = self._again_after(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        if self.timeout_keep_alive_task is None:
+            super().timeout_keep_alive_handler()
+
+    def _again_after(self, seconds: float, late: Callable[[], None]) -> asyncio.TimerHandle | None:
+        """Wait on, if somebody was turned away meanwhile: to start timers anew each time would cost more than that."""
+        rest = self._turned_away_at + seconds - self.loop.time()
+        return self.loop.call_later(rest, late) if rest > 0 else None
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:

@@ -12,6 +12,8 @@ from starlette.requests import ClientDisconnect
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.problems import Problem
 
+FULL = "queue-full"
+
 CROWDED_SECONDS = 2.0
 """How long a line stays short after somebody was turned away: so long that those who come back then, a second later as
 they were told to, are among those who find it short."""
@@ -80,10 +82,10 @@ class Queue:
         """Those who came are in the line, or were turned away."""
         self.coming = 0
 
-    def turned_away(self) -> Problem:
-        """What a request is told that finds the line full: 503 queue-full."""
+    def note_turned_away(self) -> None:
+        """A request is turned away, as it finds the line full."""
         self._crowded_until = self._clock() + CROWDED_SECONDS
-        return self._shed("queue-full", "the service has as much to do as it can hold: try again in a second")
+        self._metrics.shed(FULL)
 
     def check(self) -> None:
         """Turn a request away at once where it would find the line full.
@@ -92,7 +94,8 @@ class Queue:
             Problem: 503 queue-full.
         """
         if self.busy and self.waiting >= self._most:
-            raise self.turned_away()
+            self.note_turned_away()
+            raise full()
 
     async def enter(self, gone: Callable[[], Awaitable[object]]) -> None:
         """Take a place, at once or after waiting; :meth:`leave` gives it back.
@@ -137,14 +140,20 @@ class Queue:
 
     def _send_away(self, turn: asyncio.Future[None]) -> None:
         if not turn.done():
+            self._metrics.shed("queue-timeout")
             detail = f"no turn came within {self._seconds:g} seconds: try again in a second"
-            turn.set_exception(self._shed("queue-timeout", detail))
+            turn.set_exception(_unavailable("queue-timeout", detail))
 
     @staticmethod
     def _has_left(turn: asyncio.Future[None], leaving: asyncio.Future[object]) -> None:
         if not leaving.cancelled() and not turn.done():
             turn.set_exception(leaving.exception() or ClientDisconnect())
 
-    def _shed(self, code: str, detail: str) -> Problem:
-        self._metrics.shed(code)
-        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, code, detail, headers={"Retry-After": "1"})
+
+def full() -> Problem:
+    """What a request is told that finds the line full."""
+    return _unavailable(FULL, "the service has as much to do as it can hold: try again in a second")
+
+
+def _unavailable(code: str, detail: str) -> Problem:
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, code, detail, headers={"Retry-After": "1"})
