@@ -7,7 +7,7 @@ from sklearn.datasets import load_sample_image
 from torch.nn import functional as F  # noqa: N812 - the field's own name
 
 from fulldeck.errors import ConfigError
-from fulldeck.training.backbone import PACKAGED, create_backbone, packaged_weights
+from fulldeck.training.backbone import PACKAGED, check_sizes, create_backbone, packaged_weights
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,19 @@ def test_an_unknown_name_is_refused_with_names_near_it():
 def test_an_option_that_the_network_does_not_know_is_refused():
     with pytest.raises(ConfigError, match=r"vgg11 .*drop_path_rate"):
         create_backbone("vgg11", 5, pretrained=False, drop_path_rate=0.1)
+
+
+@pytest.mark.parametrize("sizes", [(96, 224), (224, 96)])
+def test_a_network_of_one_size_takes_no_other(sizes):
+    network = create_backbone("vit_tiny_patch16_224", 5, pretrained=False)
+    check_sizes(network, 224, 224)
+    with pytest.raises(ConfigError, match=r"vit_tiny_patch16_224 .* 224 pixels, not of 96; set data.size=224 and"):
+        check_sizes(network, *sizes)
+
+
+@pytest.mark.parametrize("name", ["xcit_nano_12_p16_224", "mobilenetv3_small_050"])
+def test_a_network_that_takes_other_sizes_may_have_them(name):
+    check_sizes(create_backbone(name, 5, pretrained=False), 96, 224)
 
 
 def test_without_the_hub_it_says_what_to_do(monkeypatch):

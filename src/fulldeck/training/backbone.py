@@ -1,5 +1,6 @@
 """Networks by their timm names, with ImageNet weights from wherever they can be had."""
 
+import copy
 import logging
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,35 @@ def create_backbone(name: str, classes: int, *, pretrained: bool, **options: Any
     if pretrained and name == PACKAGED:
         _load_in_order(network, packaged_weights())
     return network
+
+
+def check_sizes(network: nn.Module, *sizes: int) -> None:
+    """Stop where a network cannot take images of these sizes: some timm networks have one of their own.
+
+    Args:
+        network: from :func:`create_backbone`.
+        sizes: heights and widths of images, in pixels.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    about: Any = network.pretrained_cfg
+    own = about["input_size"][-1]
+    others = [size for size in sizes if size != own]
+    if not others or not about.get("fixed_input_size"):
+        return
+    like = next(network.parameters())
+    trial = copy.deepcopy(network).eval()  # as parts of the network itself may be in another mode than the rest
+    for size in others:
+        try:  # some that say so take others all the same
+            with torch.no_grad():
+                trial(torch.zeros(1, 3, size, size, device=like.device, dtype=like.dtype))
+        except (AssertionError, RuntimeError) as error:
+            msg = (
+                f"{about['architecture']} takes images of {own} pixels, not of {size}; set data.size={own} and "
+                f"data.start_size={own}, or take another model.backbone"
+            )
+            raise ConfigError(msg) from error
 
 
 def _load_in_order(network: nn.Module, file: Path) -> None:

@@ -25,6 +25,7 @@ from fulldeck.data.dataset import ALONE, NO_LABEL, DeckDataModule
 from fulldeck.errors import ConfigError
 from fulldeck.inference.classifier import Classifier
 from fulldeck.inference.model_file import champion_path
+from fulldeck.training.backbone import check_sizes
 from fulldeck.training.from_model import start_from_model
 from fulldeck.training.module import CardModule
 from fulldeck.training.precision import best_precision
@@ -116,6 +117,7 @@ def fit(
     refuse_other_images(data.hashes, hashes, str(resume or "that run"))
     _share(data, ours)
     module = first_module(config, data, None if resume else config.init)
+    check_sizes(module.network, config.data.get("start_size") or data.size, data.size)
     if teacher := config.get("teacher"):  # runs from before there were teachers have no such setting
         module.learn_from(load_teacher(_model_or_run(teacher), data.labels, data.some_images(1)))
     if config.trainer.precision == "auto":  # kept in config.yaml, so that a resumed run goes on in the same one
