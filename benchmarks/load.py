@@ -4,8 +4,8 @@
 not depend on the answers, as many users would, and times each answer from the moment at which its request was due: so
 a service that stalls is charged for all that it keeps waiting. What this costs is told with the outcome.
 
-It waits for its turn at the processor (``SCHED_BATCH``) and interrupts nobody, as no client on another machine does:
-otherwise each answer that is written wakes it up, and it takes the processor from who is writing.
+On Linux it waits for its turn at the processor (``SCHED_BATCH``) and interrupts nobody, as no client on another machine
+does: otherwise each answer that is written wakes it up, and it takes the processor from who is writing.
 """
 
 import asyncio
@@ -312,7 +312,10 @@ def _run(load: Coroutine[Any, Any, T]) -> T:
 
 @contextlib.contextmanager
 def _in_turn() -> Iterator[None]:
-    """Interrupt nobody meanwhile. It ends with the load, as whom this process starts would inherit it."""
+    """Interrupt nobody meanwhile, on Linux. It ends with the load, as whom this process starts would inherit it."""
+    if not hasattr(os, "sched_setscheduler"):
+        yield
+        return
     before = os.sched_getscheduler(0)
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     try:

@@ -33,6 +33,17 @@ async def service(model, **settings):
     return app
 
 
+async def has_counted_two(app) -> None:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+        figures = (await client.get("/metrics")).text.splitlines()
+    for line in (
+        'fulldeck_requests_total{method="POST",route="/classify",status="503"} 2.0',
+        'fulldeck_shed_total{code="queue-full"} 2.0',
+        'fulldeck_problems_total{code="queue-full"} 2.0',
+    ):
+        assert line in figures
+
+
 def parsed(answer: bytes) -> tuple[bytes, dict[bytes, bytes], dict[str, object]]:
     head, _, body = answer.partition(b"\r\n\r\n")
     first, *lines = head.split(b"\r\n")
@@ -52,13 +63,7 @@ def test_it_says_and_counts_what_the_app_does(tiny_model):
             assert first == b"HTTP/1.1 503 Service Unavailable"
             assert headers == {name.lower(): value for name, value in wanted.headers.raw}
             assert body == wanted.json()
-            figures = (await client.get("/metrics")).text.splitlines()
-        for line in (
-            'fulldeck_requests_total{method="POST",route="/classify",status="503"} 2.0',
-            'fulldeck_shed_total{code="queue-full"} 2.0',
-            'fulldeck_problems_total{code="queue-full"} 2.0',
-        ):
-            assert line in figures
+        await has_counted_two(app)
 
     asyncio.run(asyncio.wait_for(scenario(), 30))
 
@@ -127,14 +132,7 @@ def test_a_request_that_came_whole_is_told_the_same(tiny_model):
         other = parsed(wanted)[1][b"x-request-id"].decode()
         assert identity != other
         assert (first, told.replace(identity.encode(), other.encode())) == (parsed(wanted)[0], wanted)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
-            figures = (await client.get("/metrics")).text.splitlines()
-        for line in (
-            'fulldeck_requests_total{method="POST",route="/classify",status="503"} 2.0',
-            'fulldeck_shed_total{code="queue-full"} 2.0',
-            'fulldeck_problems_total{code="queue-full"} 2.0',
-        ):
-            assert line in figures
+        await has_counted_two(app)
 
     asyncio.run(asyncio.wait_for(scenario(), 30))
 
