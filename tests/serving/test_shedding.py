@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
@@ -14,8 +16,6 @@ from fulldeck.serving.settings import Settings
 
 BODY = b"x" * 100
 HEADERS = [(b"host", b"x"), (b"content-length", b"100"), (b"content-type", b"image/png")]
-
-
 HEAD = b"Host: x\r\nContent-Type: image/png\r\nContent-Length: 100\r\n"
 
 
@@ -240,8 +240,9 @@ def test_one_that_came_whole_may_come_in_while_there_is_room(tiny_model):
     asyncio.run(asyncio.wait_for(scenario(), 30))
 
 
-async def listening(app) -> asyncio.Server:
-    """The service's own protocol on a port."""
+@asynccontextmanager
+async def connected(app) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to the service's own protocol."""
     state = app.state
     config = uvicorn.Config(app, http=bounded(state.settings, state.metrics, state.shedding), log_config=None)
     config.load()
@@ -250,7 +251,11 @@ async def listening(app) -> asyncio.Server:
     def protocol() -> asyncio.Protocol:
         return config.http_protocol_class(config=config, server_state=shared, app_state={})
 
-    return await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    yield reader, writer
+    writer.close()
+    server.close()
 
 
 async def answered(reader: asyncio.StreamReader) -> tuple[bytes, dict[bytes, bytes], dict[str, object]]:
@@ -262,27 +267,24 @@ async def answered(reader: asyncio.StreamReader) -> tuple[bytes, dict[bytes, byt
 def test_a_connection_goes_on_however_its_requests_came(tiny_model):
     async def scenario() -> None:
         app = await service(tiny_model)
-        server = await listening(app)
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        halves = request()
-        for pieces in (
-            [halves],
-            [halves[:50], halves[50:]],
-            [halves],
-            [halves + b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"],
-            [halves],
-            [b"GET /health HTTP/1.1\r\n", b"Host: x\r\n\r\n"],
-            [request(first=b"GET /health HTTP/1.1")],
-            [halves],
-        ):
-            for piece in pieces:
-                writer.write(piece)
-                await asyncio.sleep(0.05)
-            wanted = [b"HTTP/1.1 503 Service Unavailable"] * (halves in b"".join(pieces))
-            wanted += [b"HTTP/1.1 200 OK"] * (b"/health" in b"".join(pieces))
-            assert [(await answered(reader))[0] for _ in wanted] == wanted
-        writer.close()
-        server.close()
+        async with connected(app) as (reader, writer):
+            whole = request()
+            for pieces in (
+                [whole],
+                [whole[:50], whole[50:]],
+                [whole],
+                [whole + b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"],
+                [whole],
+                [b"GET /health HTTP/1.1\r\n", b"Host: x\r\n\r\n"],
+                [request(first=b"GET /health HTTP/1.1")],
+                [whole],
+            ):
+                for piece in pieces:
+                    writer.write(piece)
+                    await asyncio.sleep(0.05)
+                wanted = [b"HTTP/1.1 503 Service Unavailable"] * (whole in b"".join(pieces))
+                wanted += [b"HTTP/1.1 200 OK"] * (b"/health" in b"".join(pieces))
+                assert [(await answered(reader))[0] for _ in wanted] == wanted
 
     asyncio.run(asyncio.wait_for(scenario(), 30))
 
@@ -290,16 +292,13 @@ def test_a_connection_goes_on_however_its_requests_came(tiny_model):
 def test_what_looks_like_a_request_inside_of_a_body_is_none(tiny_model):
     async def scenario() -> None:
         app = await service(tiny_model)
-        server = await listening(app)
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        inner = request()
-        writer.write(request(b"Content-Length: %d\r\n" % len(inner), body=b""))
-        assert (await answered(reader))[0] == b"HTTP/1.1 503 Service Unavailable"
-        writer.write(inner)
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(reader.read(1), 0.3)
-        writer.close()
-        server.close()
+        async with connected(app) as (reader, writer):
+            inner = request()
+            writer.write(request(b"Content-Length: %d\r\n" % len(inner), body=b""))
+            assert (await answered(reader))[0] == b"HTTP/1.1 503 Service Unavailable"
+            writer.write(inner)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(reader.read(1), 0.3)
 
     asyncio.run(asyncio.wait_for(scenario(), 30))
 
@@ -307,18 +306,15 @@ def test_what_looks_like_a_request_inside_of_a_body_is_none(tiny_model):
 def test_who_is_turned_away_has_time_for_another_head_and_no_more_than_that(tiny_model):
     async def scenario() -> None:
         app = await service(tiny_model, header_seconds=1.0)
-        server = await listening(app)
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        while loop.time() - start < 1.6:
-            writer.write(request())
-            assert (await answered(reader))[0] == b"HTTP/1.1 503 Service Unavailable"
-            await asyncio.sleep(0.2)
-        start = loop.time()
-        assert await reader.read() == b""
-        assert 0.3 < loop.time() - start < 4
-        writer.close()
-        server.close()
+        async with connected(app) as (reader, writer):
+            loop = asyncio.get_running_loop()
+            start = loop.time()
+            while loop.time() - start < 1.6:
+                writer.write(request())
+                assert (await answered(reader))[0] == b"HTTP/1.1 503 Service Unavailable"
+                await asyncio.sleep(0.2)
+            start = loop.time()
+            assert await reader.read() == b""
+            assert 0.3 < loop.time() - start < 4
 
     asyncio.run(asyncio.wait_for(scenario(), 30))
