@@ -1,18 +1,13 @@
 """Who is turned away before a request is made of it is told what the app would tell it, and is counted as there."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-import uvicorn
-from uvicorn.server import ServerState
 
 from fulldeck.serving.app import create_app
-from fulldeck.serving.protocol import bounded
 from fulldeck.serving.settings import Settings
+from raw_connection import answered, connected, parsed
 
 BODY = b"x" * 100
 HEADERS = [(b"host", b"x"), (b"content-length", b"100"), (b"content-type", b"image/png")]
@@ -42,14 +37,6 @@ async def has_counted_two(app) -> None:
         'fulldeck_problems_total{code="queue-full"} 2.0',
     ):
         assert line in figures
-
-
-def parsed(answer: bytes) -> tuple[bytes, dict[bytes, bytes], dict[str, object]]:
-    head, _, body = answer.partition(b"\r\n\r\n")
-    first, *lines = head.split(b"\r\n")
-    headers = dict(line.split(b": ", 1) for line in lines)
-    assert int(headers[b"content-length"]) == len(body)
-    return first, headers, json.loads(body)
 
 
 def test_it_says_and_counts_what_the_app_does(tiny_model):
@@ -238,30 +225,6 @@ def test_one_that_came_whole_may_come_in_while_there_is_room(tiny_model):
         assert app.state.shedding.answer_whole(request()) is None
 
     asyncio.run(asyncio.wait_for(scenario(), 30))
-
-
-@asynccontextmanager
-async def connected(app) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection to the service's own protocol."""
-    state = app.state
-    config = uvicorn.Config(app, http=bounded(state.settings, state.metrics, state.shedding), log_config=None)
-    config.load()
-    shared = ServerState()
-
-    def protocol() -> asyncio.Protocol:
-        return config.http_protocol_class(config=config, server_state=shared, app_state={})
-
-    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
-    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-    yield reader, writer
-    writer.close()
-    server.close()
-
-
-async def answered(reader: asyncio.StreamReader) -> tuple[bytes, dict[bytes, bytes], dict[str, object]]:
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-    return parsed(head + await reader.readexactly(length))
 
 
 def test_a_connection_goes_on_however_its_requests_came(tiny_model):

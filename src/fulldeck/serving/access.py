@@ -15,7 +15,7 @@ from fulldeck.errors import ConfigError
 from fulldeck.serving.problems import Problem
 
 if TYPE_CHECKING:
-    from fulldeck.serving.keys import KeyRing
+    from fulldeck.serving.keys import Key, KeyRing
 
 logger = logging.getLogger(__name__)
 
@@ -61,19 +61,30 @@ def key_of(request: Request) -> str | None:
     ring: KeyRing | None = request.app.state.keys
     if ring is None:
         return None
-    given = _given(request.headers)
     try:
-        key = ring.find(given) if given else None
+        key = key_in(ring, request.headers)
     except ConfigError as error:
         detail = "the service cannot read its keys: its operator finds the cause in the log"
         logger.error("%s", error)  # noqa: TRY400  (its sentence says all)
         raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "no-keys", detail, headers={"Retry-After": "60"}) from error
-    if key is None:
-        code, detail = ("wrong-key", "this key is not known, or was revoked") if given else ("no-key", _NO_KEY)
-        raise Problem(HTTPStatus.UNAUTHORIZED, code, detail, headers={"WWW-Authenticate": 'Bearer realm="fulldeck"'})
     request.state.key_id = key.id
     request.state.key_is_admin = key.admin
     return key.id
+
+
+def key_in(ring: "KeyRing", headers: Headers) -> "Key":
+    """The key that a request's headers bring.
+
+    Raises:
+        Problem: 401; there is none that is in use.
+        ConfigError: the keys cannot be read.
+    """
+    given = _given(headers)
+    key = ring.find(given) if given else None
+    if key is None:
+        code, detail = ("wrong-key", "this key is not known, or was revoked") if given else ("no-key", _NO_KEY)
+        raise Problem(HTTPStatus.UNAUTHORIZED, code, detail, headers={"WWW-Authenticate": 'Bearer realm="fulldeck"'})
+    return key
 
 
 def _given(headers: Headers) -> str | None:
@@ -124,9 +135,18 @@ def within_rate(request: Request) -> str | None:
         Problem: 401 without a key that is in use, 429 where it has asked too much lately.
     """
     key = key_of(request)
-    rates: Rates = request.app.state.rates
-    if key is not None and (wait := rates.wait(key)):
+    if key is not None:
+        check_rate(request.app.state.rates, key)
+    return key
+
+
+def check_rate(rates: Rates, key: str) -> None:
+    """See whether a key may ask now.
+
+    Raises:
+        Problem: 429; it has asked too much lately.
+    """
+    if wait := rates.wait(key):
         seconds = math.ceil(wait)
         detail = f"this key has sent too many images: try again in {seconds} s"
         raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "rate-limit", detail, headers={"Retry-After": str(seconds)})
-    return key

@@ -3,6 +3,7 @@
 They are not made by way of those models, whose library takes as long to import as the model to load.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -34,6 +35,17 @@ def prediction(named: Prediction) -> dict[str, Any]:
         "probability": named.probability,
         "accepted": named.accepted,
         "alternatives": [{"label": other.label, "probability": other.probability} for other in named.alternatives],
+    }
+
+
+def classification(
+    info: ModelInfo, request_id: str, names: Sequence[str], predictions: Sequence[Prediction]
+) -> dict[str, Any]:
+    """What each file of a request shows."""
+    return {
+        "model": name(info),
+        "request_id": request_id,
+        "predictions": [{"file": file, **prediction(named)} for file, named in zip(names, predictions, strict=True)],
     }
 
 

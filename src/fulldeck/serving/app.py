@@ -17,6 +17,7 @@ from fulldeck.serving.context import RequestContext
 from fulldeck.serving.description import Description
 from fulldeck.serving.direct import DirectRoutes
 from fulldeck.serving.engine import Engine
+from fulldeck.serving.express import Express
 from fulldeck.serving.keys import KeyRing
 from fulldeck.serving.limits import Memory
 from fulldeck.serving.metrics import Metrics
@@ -62,6 +63,7 @@ def create_app(settings: Settings, keys: KeyRing | None = None, loading: Future[
         loading = asyncio.create_task(start())
         yield
         await loading
+        app.state.express.end()
         engine.stop()
         await engine.stopped()
         if recorder is not None:
@@ -101,6 +103,16 @@ def create_app(settings: Settings, keys: KeyRing | None = None, loading: Future[
     app.state.memory = Memory(settings.max_pending_bytes, metrics)
     app.state.keys = keys
     app.state.rates = Rates(settings.rate_per_second, settings.rate_burst)
+    app.state.express = Express(
+        settings,
+        engine,
+        metrics,
+        memory=app.state.memory,
+        recorder=recorder,
+        keys=keys,
+        rates=app.state.rates,
+        paths=[path for path, answer in IMAGES.items() if answer is routes.classify],
+    )
     problems.install(app)
     return app
 

@@ -2,15 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 from starlette.requests import Request
 from starlette.types import Receive
 
 from fulldeck.serving.access import Rates, within_rate
-from fulldeck.serving.limits import Memory, Share, Upload, read_uploads
-from fulldeck.serving.problems import Problem
+from fulldeck.serving.limits import Memory, Share, Upload, read_uploads, request_timeout
 
 if TYPE_CHECKING:
     from fulldeck.serving.engine import Engine
@@ -67,7 +65,6 @@ class Asking:
                         return uploads, await ask(uploads, self._request.receive)
             except TimeoutError:
                 self._metrics.shed("request-timeout")
-                detail = f"the request was not answered within {self._settings.request_seconds:g} seconds"
-                raise Problem(HTTPStatus.GATEWAY_TIMEOUT, "request-timeout", detail) from None
+                raise request_timeout(self._settings.request_seconds) from None
             finally:
                 self._metrics.in_flight -= 1

@@ -149,12 +149,12 @@ class _Exchange:
         log_request(self.id, self.scope["method"], self.scope["path"], self.status, start=self._start, key=key)
 
 
-_FAULT = Problem(
+FAULT = Problem(
     HTTPStatus.INTERNAL_SERVER_ERROR,
     "internal-error",
     "the service failed at this request; its log has the cause under this request id",
 )
-_DRAINING = Problem(
+DRAINING = Problem(
     HTTPStatus.SERVICE_UNAVAILABLE,
     "draining",
     "the service ended before it could answer: ask another one",
@@ -192,12 +192,12 @@ class RequestContext:
         except asyncio.CancelledError:  # by the server, which ends: there is nobody else to tell the client
             if exchange.status:
                 raise
-            await self._refuse(exchange, _DRAINING)
+            await self._refuse(exchange, DRAINING)
         except Exception:
             logger.exception("request failed id=%s", exchange.id)
             if exchange.status:  # half an answer is out already: only the server can end it
                 raise
-            await self._refuse(exchange, _FAULT)
+            await self._refuse(exchange, FAULT)
         finally:
             self.metrics.answered(*_series(scope, self.routes), exchange.status)
             exchange.log()

@@ -2,26 +2,25 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
-from time import perf_counter
-from typing import Any
 
 from fulldeck.inference.model_file import ModelInfo
 from fulldeck.inference.recognizer import CHUNK, Located, Prediction, Recognizer
 from fulldeck.monitoring.observation import Observation
+from fulldeck.serving.assignment import Assignment
 from fulldeck.serving.child import processes_can_be_used
-from fulldeck.serving.crew import Crew, Job
+from fulldeck.serving.crew import Crew
 from fulldeck.serving.limits import Upload
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.model_source import open_model
-from fulldeck.serving.problems import BadFile, Problem, bad_file, bad_files
+from fulldeck.serving.problems import Problem
 from fulldeck.serving.queue import Queue
 from fulldeck.serving.scheduling import come_in_turn
 from fulldeck.serving.settings import Settings
-from fulldeck.serving.work import Outcome, Task, What
+from fulldeck.serving.work import Task, What
 
 PLACES_PER_WORKER = 8
 """So many requests a worker are past the queue: what has come while a worker was busy it infers at once."""
@@ -189,35 +188,36 @@ class Engine:
             Problem: a file cannot be used (it names every such file), or there was no turn.
             ClientDisconnect: the client left before its turn.
         """
-        recognizer, answered = await self._share_out("classify", uploads, gone)
-        predictions = [prediction for prediction, _ in answered]
-        self._metrics.predicted(predictions)
-        observations = [observation for _, observation in answered if observation is not None]
-        return Answer(recognizer.info, predictions, observations)
+        work = await self._share_out("classify", uploads, gone)
+        return self.named(work)
 
     async def locate(self, uploads: list[Upload], gone: Callable[[], Awaitable[object]]) -> Places:
         """Wait for a turn, then find the cards in every file: see :meth:`classify`."""
-        recognizer, answered = await self._share_out("locate", uploads, gone)
+        work = await self._share_out("locate", uploads, gone)
+        answered = work.results()
         photos = [located for located, _ in answered]
         self._metrics.predicted([card for photo in photos for card in photo])
-        return Places(recognizer.info, photos, [observations for _, observations in answered])
+        return Places(work.model, photos, [observations for _, observations in answered])
 
-    async def _share_out(
-        self, what: What, uploads: list[Upload], gone: Callable[[], Awaitable[object]]
-    ) -> tuple[Recognizer, list[Any]]:
-        """Wait for a turn, then have all files worked on, side by side.
-
-        Returns:
-            The model that did it, and what came of each file.
+    async def _share_out(self, what: What, uploads: list[Upload], gone: Callable[[], Awaitable[object]]) -> Assignment:
+        """Wait for a turn, then have all files worked on, until that is done.
 
         Raises:
-            Problem: a file cannot be used, or there was no turn.
+            Problem: a file takes too long to decode, or there was no turn.
             ClientDisconnect: the client left before its turn.
         """
         with self._metrics.stage("queue"):
             await self.queue.enter(gone)
-        self.ready()
-        crew = self._crew  # what serves now, which need not be what served before the wait
+        work = self.begin(what, uploads)
+        try:
+            await work.done
+        finally:
+            work.abandon()
+        return work
+
+    def begin(self, what: What, uploads: list[Upload]) -> Assignment:
+        """Have files worked on, side by side, by what serves now, for one who has a place: that is given back then."""
+        crew = self._crew
         assert crew is not None  # noqa: S101  (it is there with the model)
         settings = self._settings
         size = min(CHUNK, math.ceil(len(uploads) / settings.workers))
@@ -225,89 +225,23 @@ class Engine:
         for start in range(0, len(uploads), size):
             files = [(upload.name, upload.data) for upload in uploads[start : start + size]]
             jobs.append(crew.submit(Task(what, start, files, settings.max_pixels, self._observing)))
-        try:
-            await self._finish(jobs, uploads)
-        finally:
-            for job in jobs:
-                job.abandon()
-        outcomes = [job.future.result() for job in jobs]
-        self._refuse(bad_file(error, uploads[at].name, at) for outcome in outcomes for at, error in outcome.bad)
-        return crew.recognizer, [result for outcome in outcomes for result in outcome.results]
-
-    def _note(self, future: asyncio.Future[Outcome]) -> None:
-        """Take a job's figures, those of one that nobody waits for, too."""
-        if future.cancelled() or future.exception() is not None:
-            return
-        outcome = future.result()
-        if outcome.decoding is not None:
-            self._metrics.timed("decode", outcome.decoding)
-        if outcome.inferring is not None:
-            self._metrics.timed("infer", outcome.inferring)
-        for images in outcome.batches:
-            self._metrics.inferred(images)
-
-    async def _finish(self, jobs: list[Job], uploads: list[Upload]) -> None:
-        """Wait for all jobs, which give their place back when they are done, waited for or not.
-
-        Raises:
-            Problem: 422 decode-timeout, which names the files.
-        """
-        loop = asyncio.get_running_loop()
-        limit = self._settings.decode_seconds
-        done: asyncio.Future[None] = loop.create_future()
-        left = len(jobs)
-        late: asyncio.TimerHandle
-
-        def finished(future: asyncio.Future[Outcome]) -> None:
-            nonlocal left
-            self._note(future)
-            left -= 1
-            if left:
-                return
-            # Nobody can be stopped inside a decoder. The place is not free before the worker is.
-            self.queue.leave()
-            if not done.done():
-                done.set_result(None)
-
-        def look() -> None:
-            nonlocal late
-            if done.done():
-                return
-            decoding = [found for job in jobs if (found := job.decoding()) is not None]
-            ages = {index: perf_counter() - since for index, since in decoding}
-            if slow := [index for index, age in ages.items() if age >= limit]:
-                done.set_exception(self._too_slow(slow, uploads))
-            else:
-                late = loop.call_later(max(limit - max(ages.values(), default=0.0), 0.001), look)
-
-        for job in jobs:
-            job.future.add_done_callback(finished)
-        late = loop.call_later(limit, look)
-        try:
-            await done
-        finally:
-            late.cancel()
-
-    def _too_slow(self, indices: list[int], uploads: list[Upload]) -> Problem:
-        limit = self._settings.decode_seconds
-        return self._refusal(
-            BadFile(
-                file=uploads[index].name,
-                index=index,
-                status=HTTPStatus.UNPROCESSABLE_ENTITY,
-                code="decode-timeout",
-                detail=f"{uploads[index].name}: it did not decode within {limit:g} seconds: make it smaller",
-            )
-            for index in indices
+        return Assignment(
+            crew.recognizer.info,
+            uploads,
+            jobs,
+            decode_seconds=settings.decode_seconds,
+            metrics=self._metrics,
+            leave=self.queue.leave,
         )
 
-    def _refuse(self, files: Iterable[BadFile]) -> None:
-        bad = list(files)
-        if bad:
-            raise self._refusal(bad)
+    def named(self, work: Assignment) -> Answer:
+        """The answer, and its place in the metrics, of work that is done.
 
-    def _refusal(self, files: Iterable[BadFile]) -> Problem:
-        bad = list(files)
-        for file in bad:
-            self._metrics.refused(file.code)
-        return bad_files(bad)
+        Raises:
+            Problem: a file cannot be used.
+        """
+        answered = work.results()
+        predictions = [prediction for prediction, _ in answered]
+        self._metrics.predicted(predictions)
+        observations = [observation for _, observation in answered if observation is not None]
+        return Answer(work.model, predictions, observations)

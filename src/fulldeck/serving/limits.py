@@ -180,6 +180,12 @@ async def bounded_body(request: Request, max_bytes: int, reading: Callable[[], s
             yield chunk
 
 
+def request_timeout(seconds: float) -> Problem:
+    """What a request is told that was not answered in time."""
+    detail = f"the request was not answered within {seconds:g} seconds"
+    return Problem(HTTPStatus.GATEWAY_TIMEOUT, "request-timeout", detail)
+
+
 def _too_large(max_bytes: int, file: str) -> Problem:
     where = f", with {file} in it" if file else ""
     detail = f"the body is larger than {max_bytes:,} bytes{where}: send fewer or smaller images"

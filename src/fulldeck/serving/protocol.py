@@ -11,9 +11,10 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from fulldeck.serving.context import USUAL_HEADERS
+from fulldeck.serving.express import Exchange, Express
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.settings import Settings
 from fulldeck.serving.shedding import Shedding
@@ -34,6 +35,7 @@ class BoundedProtocol(HttpToolsProtocol):
     settings: Settings
     metrics: Metrics
     shedding: Shedding | None
+    express: Express | None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or refuse it at once where there are too many."""
@@ -41,7 +43,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._around = 0  # bytes of heads, of trailers, and of what frames chunks so far as it outweighs them
         self._around_at_most = 0
         self._between = True  # two requests, or before the first
-        self._turned_away_at = -math.inf  # when a request was last answered without having been parsed
+        self._answered_at = -math.inf  # when a request was last answered without having been parsed
+        self._exchange: Exchange | None = None  # one that is being answered in that way
+        self._held: list[bytes] = []  # what has come meanwhile
+        self._ending = False  # the server ends, and so does this when that is answered
         self._body: list[bytes] = []  # what of it has come with the bytes that are being parsed
         self._deadline: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
@@ -56,6 +61,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         super().connection_lost(exc)
+        if self._exchange is not None:
+            self._exchange.leave()
         self._stop_waiting()
         self._resume()
 
@@ -63,7 +70,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """Parse what came, unless nothing is to be said to it any more."""
         if self.lingering or self.transport.is_closing():
             return
-        if self.shedding is not None and self._between and self._turned_away_at_once(self.shedding, data):
+        if self._exchange is not None:
+            self._hold(data)
+            return
+        if self._between and self._in_turn and self._answered_at_once(data):
             return
         self._around += len(data)
         self._around_at_most = self._around
@@ -108,14 +118,44 @@ class BoundedProtocol(HttpToolsProtocol):
         self.on_response_complete()
         return True
 
-    def _turned_away_at_once(self, shedding: Shedding, data: bytes) -> bool:
-        """Answer a request that is all here and may not come in, without having it parsed."""
-        answer = shedding.answer_whole(data) if self._in_turn else None
-        if answer is None:
-            return False
-        self._socket.write(answer)
-        self._turned_away_at = self.loop.time()
-        return True
+    def _answered_at_once(self, data: bytes) -> bool:
+        """Answer a request that is all here, or see to it that it will be, without having it parsed."""
+        if self.shedding is not None and (answer := self.shedding.answer_whole(data)) is not None:
+            self._socket.write(answer)
+            self._answered_at = self.loop.time()
+            return True
+        if self.express is not None and not self.flow.write_paused:
+            self._exchange = self.express.begin(data, self._answer)
+        return self._exchange is not None
+
+    def _answer(self, status: int, rest: bytes) -> None:
+        """Send the answer of an exchange, and go on with what has come meanwhile."""
+        self._exchange = None
+        self._answered_at = self.loop.time()
+        if self.transport.is_closing():
+            return
+        headers = b"".join([b"%s: %s\r\n" % header for header in self.server_state.default_headers])
+        if self._ending:
+            headers += b"connection: close\r\n"
+        self._socket.write(STATUS_LINE[status] + headers + rest)
+        held, self._held = b"".join(self._held), []
+        if self._ending:
+            self.transport.close()
+        elif held:
+            self.flow.resume_reading()
+            self.data_received(held)
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what comes before the last request is answered; more is not read than a little."""
+        self._held.append(data)
+        self.flow.pause_reading()
+
+    def shutdown(self) -> None:
+        """Close the connection, as soon as what was asked is answered."""
+        if self._exchange is not None:
+            self._ending = True
+        else:
+            super().shutdown()
 
     def on_body(self, body: bytes) -> None:
         """Some of the body has come."""
@@ -202,8 +242,8 @@ class BoundedProtocol(HttpToolsProtocol):
             super().timeout_keep_alive_handler()
 
     def _again_after(self, seconds: float, late: Callable[[], None]) -> asyncio.TimerHandle | None:
-        """Wait on, if somebody was turned away meanwhile: to start timers anew each time would cost more than that."""
-        rest = self._turned_away_at + seconds - self.loop.time()
+        """Wait on, if somebody was answered meanwhile: to start timers anew each time would cost more than that."""
+        rest = seconds if self._exchange is not None else self._answered_at + seconds - self.loop.time()
         return self.loop.call_later(rest, late) if rest > 0 else None
 
     def _stop_waiting(self) -> None:
@@ -297,7 +337,9 @@ class _Guarded:
         return getattr(self._transport, name)
 
 
-def bounded(settings: Settings, metrics: Metrics, shedding: Shedding | None = None) -> type[BoundedProtocol]:
+def bounded(
+    settings: Settings, metrics: Metrics, shedding: Shedding | None = None, express: Express | None = None
+) -> type[BoundedProtocol]:
     """The protocol with these settings, which counts what it refuses in these metrics, and asks who may come in."""
-    values = {"settings": settings, "metrics": metrics, "shedding": shedding}
+    values = {"settings": settings, "metrics": metrics, "shedding": shedding, "express": express}
     return type("BoundedProtocol", (BoundedProtocol,), values)

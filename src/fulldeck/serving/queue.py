@@ -97,8 +97,41 @@ class Queue:
             self.note_turned_away()
             raise full()
 
+    def join(self) -> asyncio.Future[None] | None:
+        """Take a place if one is free, else stand in the line; :meth:`leave` gives the place back.
+
+        Returns:
+            None for a place; else what is done when there is one. Whoever does not wait for it any more says so by
+            :meth:`give_up`.
+
+        Raises:
+            Problem: 503 queue-full; and 503 queue-timeout by what is returned.
+        """
+        if not self.busy:
+            self._free -= 1
+            return None
+        self.check()
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
+        self._line.append(turn)
+        late = loop.call_later(self._seconds, self._send_away, turn)
+        turn.add_done_callback(lambda _: late.cancel())
+        return turn
+
+    def give_up(self, turn: asyncio.Future[None]) -> None:
+        """Stand in the line no more; a place that was given at the same moment is given back."""
+        if turn.done() and not turn.cancelled() and turn.exception() is None:
+            self.leave()
+        else:
+            self._out_of_line(turn)
+            turn.cancel()
+
+    def _out_of_line(self, turn: asyncio.Future[None]) -> None:
+        if turn in self._line:
+            self._line.remove(turn)
+
     async def enter(self, gone: Callable[[], Awaitable[object]]) -> None:
-        """Take a place, at once or after waiting; :meth:`leave` gives it back.
+        """Take a place, at once or after waiting: see :meth:`join`.
 
         Args:
             gone: returns when the client has left.
@@ -107,27 +140,18 @@ class Queue:
             Problem: 503 queue-full or queue-timeout.
             ClientDisconnect: the client left; nothing is to be done for it any more.
         """
-        if not self.busy:
-            self._free -= 1
+        turn = self.join()
+        if turn is None:
             return
-        self.check()
-        loop = asyncio.get_running_loop()
-        turn = loop.create_future()
-        self._line.append(turn)
-        late = loop.call_later(self._seconds, self._send_away, turn)
         leaving = asyncio.ensure_future(gone())
         leaving.add_done_callback(lambda _: self._has_left(turn, leaving))
         try:
             await turn
         except asyncio.CancelledError:
-            if not turn.cancelled() and turn.exception() is None:  # it was given a place at the same moment
-                self.leave()
+            self.give_up(turn)
             raise
         finally:
-            late.cancel()
             leaving.cancel()
-            if turn in self._line:
-                self._line.remove(turn)
 
     def leave(self) -> None:
         """Give the place back: to the first in the line, if there is one."""
@@ -140,13 +164,14 @@ class Queue:
 
     def _send_away(self, turn: asyncio.Future[None]) -> None:
         if not turn.done():
+            self._out_of_line(turn)
             self._metrics.shed("queue-timeout")
             detail = f"no turn came within {self._seconds:g} seconds: try again in a second"
             turn.set_exception(_unavailable("queue-timeout", detail))
 
-    @staticmethod
-    def _has_left(turn: asyncio.Future[None], leaving: asyncio.Future[object]) -> None:
+    def _has_left(self, turn: asyncio.Future[None], leaving: asyncio.Future[object]) -> None:
         if not leaving.cancelled() and not turn.done():
+            self._out_of_line(turn)
             turn.set_exception(leaving.exception() or ClientDisconnect())
 
 

@@ -116,13 +116,24 @@ class Recorder:
         self._next: _Keeping | None = None
 
     async def record(self, request_id: str, key: str | None, model: ModelInfo, rows: Iterable[Row]) -> None:
-        """Log an answer that is about to go out; it does not fail, and waits only where there is no room in a journal.
+        """Log an answer that is about to go out, and wait as long as :meth:`put` says."""
+        waiting = self.put(request_id, key, model, rows)
+        if waiting is not None:
+            await waiting
+
+    def put(
+        self, request_id: str, key: str | None, model: ModelInfo, rows: Iterable[Row]
+    ) -> asyncio.Future[None] | None:
+        """Log an answer that is about to go out; this does not fail.
 
         Args:
             request_id: the request's id.
             key: the id of the key that it came with.
             model: what answered.
             rows: its predictions, those of one file after each other; only the first of a file keeps the image.
+
+        Returns:
+            What the answer is to wait for, where there is no room in a journal; else None.
         """
         now = datetime.now(UTC)
         entries: list[Entry] = []
@@ -145,14 +156,14 @@ class Recorder:
             )
             last = upload
         if self.log.put(entries):
-            return
+            return None
         loop = asyncio.get_running_loop()
         if self._next is None:
             self._next = _Keeping()
             loop.call_soon(self._keep, loop)  # when all have run that can, some of which may have an answer, too
         self._next.entries += entries
         self._next.waiting.append(answer := loop.create_future())
-        await answer
+        return answer
 
     def _keep(self, loop: asyncio.AbstractEventLoop) -> None:
         keeping, self._next = self._next, None

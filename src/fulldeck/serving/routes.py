@@ -73,16 +73,8 @@ async def classify(request: Request) -> Response:
     if asking.recorder is not None:
         rows = zip(uploads, answered.predictions, answered.observations, strict=True)
         await asking.recorder.record(asking.id, asking.key, answered.model, rows)
-    return sent(
-        {
-            "model": answers.name(answered.model),
-            "request_id": asking.id,
-            "predictions": [
-                {"file": upload.name, **answers.prediction(prediction)}
-                for upload, prediction in zip(uploads, answered.predictions, strict=True)
-            ],
-        }
-    )
+    names = [upload.name for upload in uploads]
+    return sent(answers.classification(answered.model, asking.id, names, answered.predictions))
 
 
 async def locate(request: Request) -> Response:

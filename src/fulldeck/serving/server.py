@@ -98,7 +98,7 @@ def _keys(settings: Settings, address: str) -> KeyRing | None:
 def _run(app: Starlette, settings: Settings, listener: socket.socket, lifeline: int | None) -> None:
     config = uvicorn.Config(
         app,
-        http=bounded(settings, app.state.metrics, app.state.shedding),
+        http=bounded(settings, app.state.metrics, app.state.shedding, app.state.express),
         access_log=False,  # RequestContext has a line a request, with its id
         log_config=None,  # the command line has set logging up
         server_header=False,

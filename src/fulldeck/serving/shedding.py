@@ -5,11 +5,11 @@ longer than all else that a flood brings, and what was accepted waits for it.
 """
 
 import asyncio
-import re
 from collections.abc import Container, Iterable
 from http import HTTPStatus
 from time import perf_counter
 
+from fulldeck.serving import plain
 from fulldeck.serving.context import USUAL_HEADERS, log_request, request_id
 from fulldeck.serving.engine import Engine
 from fulldeck.serving.metrics import Metrics
@@ -18,16 +18,6 @@ from fulldeck.serving.queue import full
 
 _FOR_THE_APP = {b"expect", b"origin", b"transfer-encoding", b"upgrade"}
 """Headers by which an answer needs more than is known here: whether a body comes, or what a browser is to be told."""
-
-_LINES = (
-    rb"(?:(?i:x-request-id): *([ -~]*+)\r\n"
-    rb"|(?!(?i:content-length|transfer-encoding|expect|origin|upgrade|(?:proxy-)?connection(?!: *keep-alive\r)):)"
-    rb"[A-Za-z0-9-]++:[ -~]*+\r\n)*+"
-)
-_WHOLE = re.compile(
-    rb"POST ([!-~]++) HTTP/1\.1\r\n" + _LINES + rb"(?i:content-length): *([0-9]{1,18})\r\n" + _LINES + rb"\r\n"
-)
-"""A head that can be read in one way only, and asks for nothing but to be answered and to go on."""
 
 _ID = "-" * 32  # stands for a request's id in the answer that is prepared
 
@@ -84,15 +74,10 @@ class Shedding:
         if not self._queue.full:
             return None
         start = perf_counter()
-        head = _WHOLE.match(data)
-        if head is None or head.end() > self._max_header_bytes:
+        asked = plain.read(data, self._max_header_bytes)
+        if asked is None or asked.path not in self._paths or asked.body_bytes > self._max_body_bytes:
             return None
-        target, above, digits, below = head.groups(b"")
-        path = target.decode()
-        length = int(digits)
-        if path not in self._paths or length > self._max_body_bytes or head.end() + length != len(data):
-            return None
-        return self._refusal(path, request_id((below or above).decode().strip(" ")), start)
+        return self._refusal(asked.path, request_id(asked.identity), start)
 
     def _let_in(self) -> None:
         """Count a request that is not in the line before its task has begun."""

@@ -1,0 +1,274 @@
+"""Answers plain requests that bring one picture as their body, without a parser, an app or a task for each.
+
+The app would do the same, and say it in the same words. But to make a request, a task and an answer of it as ASGI has
+them takes half of what this process does for a small picture. What is not plain, or may not come in now, is left to the
+app: this refuses only what it has begun.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Container
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+from fulldeck.errors import ConfigError
+from fulldeck.serving import answers, plain
+from fulldeck.serving.access import Rates, check_rate, key_in
+from fulldeck.serving.context import CLIENT_CLOSED, DRAINING, FAULT, USUAL_HEADERS, log_request, request_id
+from fulldeck.serving.engine import Engine
+from fulldeck.serving.limits import Memory, Upload, request_timeout
+from fulldeck.serving.logs import REQUEST_ID
+from fulldeck.serving.metrics import Metrics
+from fulldeck.serving.problems import Problem, render
+from fulldeck.serving.record import Recorder
+from fulldeck.serving.settings import Settings
+
+if TYPE_CHECKING:
+    from fulldeck.serving.assignment import Assignment
+    from fulldeck.serving.keys import KeyRing
+
+logger = logging.getLogger(__name__)
+
+Answered = Callable[[int, bytes], None]
+"""Takes an answer: its status, and all that follows the status line, of headers those that the app sets."""
+
+_PICTURE = re.compile(rb"image/[a-z0-9.+-]+")
+_USUAL = b"".join(b"%s: %s\r\n" % header for header in USUAL_HEADERS)
+
+
+class Express:
+    """Where a connection asks for an answer to a request that has come whole.
+
+    Args:
+        settings: the limits.
+        engine: what answers.
+        metrics: where requests are counted.
+        memory: how much of bodies may be held.
+        recorder: the prediction log, if there is one.
+        keys: one of them must be brought; None where nobody is asked for one.
+        rates: how much each may ask.
+        paths: where pictures to be named are posted to.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        metrics: Metrics,
+        *,
+        memory: Memory,
+        recorder: Recorder | None,
+        keys: "KeyRing | None",
+        rates: Rates,
+        paths: Container[str],
+    ) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.metrics = metrics
+        self.memory = memory
+        self.recorder = recorder
+        self.under_way: set[Exchange] = set()
+        self._keys = keys
+        self._rates = rates
+        self._paths = paths
+
+    def begin(self, data: bytes, answered: Answered) -> "Exchange | None":
+        """Begin to answer a request.
+
+        Args:
+            data: what has come between two requests.
+            answered: takes the answer, later.
+
+        Returns:
+            None where it is left to the app.
+        """
+        if self.engine.recognizer is None or self.engine.queue.full:
+            return None
+        start = perf_counter()
+        asked = plain.read(data, self.settings.max_header_bytes)
+        if (
+            asked is None
+            or asked.path not in self._paths
+            or not 0 < asked.body_bytes <= self.settings.max_body_bytes
+            or self.memory.held + asked.body_bytes > self.memory.limit
+        ):
+            return None
+        headers = asked.headers()
+        if not _bring_one_picture(headers):
+            return None
+        try:
+            key = self._admitted(headers)
+        except (Problem, ConfigError):  # which the app finds, too, and tells
+            return None
+        body = data[len(asked.head) :]
+        exchange = Exchange(self, asked, Upload("image", body), key, answered, start=start)
+        exchange.begin()
+        return exchange
+
+    def _admitted(self, headers: list[tuple[bytes, bytes]]) -> str | None:
+        """The key of one who may ask now, and has done so hereby; None where nobody is asked for one."""
+        if self._keys is None:
+            return None
+        key = key_in(self._keys, Headers(raw=headers)).id
+        check_rate(self._rates, key)
+        self._rates.take(key, 1)
+        return key
+
+    def end(self) -> None:
+        """The service ends: refuse all that is under way."""
+        for exchange in list(self.under_way):
+            exchange.refuse(DRAINING)
+
+
+class Exchange:
+    """One such request and its answer."""
+
+    def __init__(
+        self,
+        express: Express,
+        asked: plain.Plain,
+        upload: Upload,
+        key: str | None,
+        answered: Answered,
+        *,
+        start: float,
+    ) -> None:
+        self._express = express
+        self._asked = asked
+        self._id = request_id(asked.identity)
+        self._key = key
+        self._upload = upload
+        self._answered = answered
+        self._start = start
+        self._turn: asyncio.Future[None] | None = None
+        self._work: Assignment | None = None
+        self._late: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """Take its share of the memory and a place, at once or after waiting."""
+        express = self._express
+        express.under_way.add(self)
+        express.memory.held += self._asked.body_bytes
+        express.metrics.in_flight += 1
+        express.metrics.received([self._asked.body_bytes])
+        seconds = express.settings.request_seconds
+        self._late = asyncio.get_running_loop().call_later(seconds, self._too_late)
+        self._came = perf_counter()
+        express.metrics.timed("read", self._came - self._start)
+        self._turn = express.engine.queue.join()
+        if self._turn is None:
+            self._go()
+        else:
+            self._turn.add_done_callback(self._has_turn)
+
+    def leave(self) -> None:
+        """The client has left. What is begun is done and logged all the same, as nobody can be stopped at it."""
+        if self._turn is not None and self._work is None:
+            self._close(CLIENT_CLOSED)
+
+    def refuse(self, problem: Problem) -> None:
+        """Answer with a problem, now."""
+        if self not in self._express.under_way:
+            return
+        self._express.metrics.problem(problem.code)
+        self._send(problem.status, _lines(render(self._id, problem), self._id))
+
+    def _too_late(self) -> None:
+        self._express.metrics.shed("request-timeout")
+        self.refuse(request_timeout(self._express.settings.request_seconds))
+
+    def _has_turn(self, turn: asyncio.Future[None]) -> None:
+        if self not in self._express.under_way:  # it is not waited for any more
+            return
+        problem = turn.exception()
+        if isinstance(problem, Problem):
+            self.refuse(problem)
+        else:
+            self._go()
+
+    def _go(self) -> None:
+        express = self._express
+        self._has_waited()
+        self._work = express.engine.begin("classify", [self._upload])
+        self._work.done.add_done_callback(self._is_done)
+
+    def _has_waited(self) -> None:
+        self._express.metrics.timed("queue", perf_counter() - self._came)
+
+    def _is_done(self, done: asyncio.Future[None]) -> None:
+        if self not in self._express.under_way:
+            return
+        try:
+            self._name(done)
+        except Problem as problem:
+            self.refuse(problem)
+        except Exception:
+            token = REQUEST_ID.set(self._id)
+            logger.exception("request failed id=%s", self._id)
+            REQUEST_ID.reset(token)
+            self.refuse(FAULT)
+
+    def _name(self, done: asyncio.Future[None]) -> None:
+        assert self._work is not None  # noqa: S101  (it is what is done)
+        done.result()
+        express = self._express
+        answered = express.engine.named(self._work)
+        body = answers.encoded(
+            answers.classification(answered.model, self._id, [self._upload.name], answered.predictions)
+        )
+        answer = b"content-length: %d\r\ncontent-type: application/json\r\nx-request-id: %s\r\n%s\r\n%s" % (
+            len(body),
+            self._id.encode(),
+            _USUAL,
+            body,
+        )
+        waiting = None
+        if express.recorder is not None:
+            row = (self._upload, answered.predictions[0], answered.observations[0])
+            waiting = express.recorder.put(self._id, self._key, answered.model, [row])
+        if waiting is None:
+            self._send(200, answer)
+        else:
+            waiting.add_done_callback(lambda _: self._kept(answer))
+
+    def _kept(self, answer: bytes) -> None:
+        if self in self._express.under_way:
+            self._send(200, answer)
+
+    def _send(self, status: int, answer: bytes) -> None:
+        self._close(status)
+        self._answered(status, answer)
+
+    def _close(self, status: int) -> None:
+        """Give back what it holds, and count it."""
+        express = self._express
+        express.under_way.discard(self)
+        if self._late is not None:
+            self._late.cancel()
+        if self._work is not None:
+            self._work.abandon()
+        elif self._turn is not None:
+            self._has_waited()
+            express.engine.queue.give_up(self._turn)
+        express.memory.held -= self._asked.body_bytes
+        express.metrics.in_flight -= 1
+        express.metrics.timed("total", perf_counter() - self._start)
+        express.metrics.answered("POST", self._asked.path.rstrip("/"), status)
+        log_request(self._id, "POST", self._asked.path, status, start=self._start, key=self._key)
+
+
+def _bring_one_picture(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether a body is a picture without a name."""
+    types = [value for name, value in headers if name == b"content-type"]
+    named = any(name == b"content-disposition" for name, _ in headers)
+    return len(types) == 1 and _PICTURE.fullmatch(types[0]) is not None and not named
+
+
+def _lines(response: Response, identity: str) -> bytes:
+    """A response's headers, those that all have among them, and its body."""
+    headers = b"".join(b"%s: %s\r\n" % header for header in response.raw_headers)
+    return b"%sx-request-id: %s\r\n%s\r\n%s" % (headers, identity.encode(), _USUAL, bytes(response.body))
