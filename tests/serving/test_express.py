@@ -28,6 +28,17 @@ TO_THE_APP = b"Origin: http://elsewhere\r\n"
 """Makes a request one that is not plain, and no other difference."""
 
 
+def form(*files: bytes, field: bytes = b"files") -> bytes:
+    parts = [
+        b'--edge\r\nContent-Disposition: form-data; name="%s"; filename="%d.png"\r\n\r\n%s\r\n' % (field, number, file)
+        for number, file in enumerate(files)
+    ]
+    return b"".join(parts) + b"--edge--\r\n"
+
+
+FORM = b"Content-Type: multipart/form-data; boundary=edge\r\n"
+
+
 def request(body: bytes, more: bytes = b"", *, path: bytes = b"/classify/", kind: bytes = PNG) -> bytes:
     return b"POST %s HTTP/1.1\r\nHost: x\r\n%s%sContent-Length: %d\r\n\r\n%s" % (path, kind, more, len(body), body)
 
@@ -85,6 +96,9 @@ def run(scenario) -> None:
 @pytest.mark.parametrize(
     ("body", "more", "status"),
     [
+        (form(RED), b"", 200),
+        (form(RED, jpeg(), encoded((1, 2, 3))), b"", 200),
+        (form(RED, b"no image", jpeg()[:1500], jpeg()), b"", 422),
         (RED, b"", 200),
         (jpeg(), b"", 200),
         (RED, b"X-Request-ID: mine-1\r\n", 200),
@@ -94,7 +108,7 @@ def run(scenario) -> None:
         (encoded((1, 2, 3), size=(4, 4)), b"", 422),
         (encoded((1, 2, 3), size=(900, 900)), b"", 422),
     ],
-    ids=["png", "jpeg", "id", "headers", "no image", "truncated", "small", "large"],
+    ids=["form", "several", "some bad", "png", "jpeg", "id", "headers", "no image", "truncated", "small", "large"],
 )
 @pytest.mark.parametrize("path", [b"/classify/", b"/classify"])
 def test_it_says_and_counts_what_the_app_does(tiny_model, body, more, status, path):
@@ -103,7 +117,8 @@ def test_it_says_and_counts_what_the_app_does(tiny_model, body, more, status, pa
         for through in (b"", TO_THE_APP):
             async with service(tiny_model, max_pixels=500_000) as app, connected(app) as (reader, writer):
                 before = await figures(app)
-                writer.write(request(body, more + through, path=path))
+                kind = FORM if body.startswith(b"--edge") else PNG
+                writer.write(request(body, more + through, path=path, kind=kind))
                 await asyncio.sleep(0)
                 first, headers, answer = await answered(reader)
                 assert answer["request_id"] == headers.pop(b"x-request-id").decode()
@@ -133,7 +148,12 @@ def test_it_says_and_counts_what_the_app_does(tiny_model, body, more, status, pa
         request(RED, kind=b""),
         request(RED, kind=b"Content-Type: text/plain\r\n"),
         request(RED, kind=b"Content-Type: IMAGE/PNG\r\n"),
-        request(RED, kind=b"Content-Type: multipart/form-data; boundary=x\r\n"),
+        request(form(RED), kind=b"Content-Type: multipart/form-data; boundary=other\r\n"),
+        request(form(RED), kind=b"Content-Type: multipart/form-data\r\n"),
+        request(form(RED)[:-4], kind=FORM),
+        request(form(), kind=FORM),
+        request(form(RED, field=b"other"), kind=FORM),
+        request(form(*[b"x"] * 5), kind=FORM),
         request(b""),
         request(RED)[:-1],
         request(RED) + b"x",
@@ -143,7 +163,7 @@ def test_it_says_and_counts_what_the_app_does(tiny_model, body, more, status, pa
 )
 def test_all_else_is_left_to_the_app(tiny_model, data):
     async def scenario() -> None:
-        async with service(tiny_model, max_body_bytes=len(RED) + 100) as app:
+        async with service(tiny_model, max_body_bytes=len(RED) + 500, max_files=4) as app:
             assert app.state.express.begin(data, lambda *_: None) is None
             assert await holds_nothing(app)
 
@@ -168,7 +188,7 @@ def test_a_key_is_asked_for_and_may_ask_only_so_much(tiny_model, tmp_path):
     bearer = b"Authorization: Bearer %s\r\n" % key.encode()
 
     async def scenario() -> None:
-        settings = Settings(model=tiny_model, predictions_folder=tmp_path, rate_per_second=0.001, rate_burst=3)
+        settings = Settings(model=tiny_model, predictions_folder=tmp_path, rate_per_second=0.001, rate_burst=4)
         app = create_app(settings, KeyRing(tmp_path / "keys.json"))
         await app.state.engine.start()
         express = app.state.express
@@ -176,8 +196,8 @@ def test_a_key_is_asked_for_and_may_ask_only_so_much(tiny_model, tmp_path):
             assert express.begin(request(RED, more), lambda *_: None) is None
         async with connected(app) as (reader, writer):
             told = []
-            for more in (b"", bearer, b"x-api-key: %s\r\n" % key.encode(), bearer, bearer):
-                writer.write(request(RED, more))
+            for more in (b"", bearer, b"x-api-key: %s\r\n" % key.encode(), bearer + FORM, bearer):
+                writer.write(request(form(RED, RED), more, kind=b"") if FORM in more else request(RED, more))
                 told.append((await answered(reader))[0].split()[1])
             assert told == [b"401", b"200", b"200", b"200", b"429"]
         (tmp_path / "keys.json").write_text("broken")
@@ -188,7 +208,7 @@ def test_a_key_is_asked_for_and_may_ask_only_so_much(tiny_model, tmp_path):
     run(scenario)
     with create_engine(f"sqlite:///{tmp_path / 'predictions.db'}").connect() as connection:
         rows = connection.execute(text("SELECT key_id FROM predictions")).scalars().all()
-    assert rows == [key.split("_")[1]] * 3
+    assert rows == [key.split("_")[1]] * 4
 
 
 def test_many_at_once_wait_for_their_turn_and_are_all_answered(tiny_model):

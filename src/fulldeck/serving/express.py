@@ -1,4 +1,4 @@
-"""Answers plain requests that bring one picture as their body, without a parser, an app or a task for each.
+"""Answers plain requests whose pictures are to be named, without a parser, an app or a task for each.
 
 The app would do the same, and say it in the same words. But to make a request, a task and an answer of it as ASGI has
 them takes half of what this process does for a small picture. What is not plain, or may not come in now, is left to the
@@ -7,7 +7,6 @@ app: this refuses only what it has begun.
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable, Container
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ from fulldeck.serving import answers, plain
 from fulldeck.serving.access import Rates, check_rate, key_in
 from fulldeck.serving.context import CLIENT_CLOSED, DRAINING, FAULT, USUAL_HEADERS, log_request, request_id
 from fulldeck.serving.engine import Engine
-from fulldeck.serving.limits import Memory, Upload, request_timeout
+from fulldeck.serving.limits import Memory, Upload, request_timeout, uploads_of
 from fulldeck.serving.logs import REQUEST_ID
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.problems import Problem, render
@@ -36,7 +35,6 @@ logger = logging.getLogger(__name__)
 Answered = Callable[[int, bytes], None]
 """Takes an answer: its status, and all that follows the status line, of headers those that the app sets."""
 
-_PICTURE = re.compile(rb"image/[a-z0-9.+-]+")
 _USUAL = b"".join(b"%s: %s\r\n" % header for header in USUAL_HEADERS)
 
 
@@ -98,24 +96,25 @@ class Express:
         ):
             return None
         headers = asked.headers()
-        if not _bring_one_picture(headers):
-            return None
         try:
             key = self._admitted(headers)
         except (Problem, ConfigError):  # which the app finds, too, and tells
             return None
-        body = data[len(asked.head) :]
-        exchange = Exchange(self, asked, Upload("image", body), key, answered, start=start)
+        kind = _kind(headers)
+        if kind is None or (uploads := uploads_of(kind, data[len(asked.head) :], self.settings.max_files)) is None:
+            return None
+        if key is not None:
+            self._rates.take(key, len(uploads))
+        exchange = Exchange(self, asked, uploads, key, answered, start=start)
         exchange.begin()
         return exchange
 
     def _admitted(self, headers: list[tuple[bytes, bytes]]) -> str | None:
-        """The key of one who may ask now, and has done so hereby; None where nobody is asked for one."""
+        """The key of one who may ask now; None where nobody is asked for one."""
         if self._keys is None:
             return None
         key = key_in(self._keys, Headers(raw=headers)).id
         check_rate(self._rates, key)
-        self._rates.take(key, 1)
         return key
 
     def end(self) -> None:
@@ -131,7 +130,7 @@ class Exchange:
         self,
         express: Express,
         asked: plain.Plain,
-        upload: Upload,
+        uploads: list[Upload],
         key: str | None,
         answered: Answered,
         *,
@@ -141,7 +140,7 @@ class Exchange:
         self._asked = asked
         self._id = request_id(asked.identity)
         self._key = key
-        self._upload = upload
+        self._uploads = uploads
         self._answered = answered
         self._start = start
         self._turn: asyncio.Future[None] | None = None
@@ -154,7 +153,7 @@ class Exchange:
         express.under_way.add(self)
         express.memory.held += self._asked.body_bytes
         express.metrics.in_flight += 1
-        express.metrics.received([self._asked.body_bytes])
+        express.metrics.received(len(upload.data) for upload in self._uploads)
         seconds = express.settings.request_seconds
         self._late = asyncio.get_running_loop().call_later(seconds, self._too_late)
         self._came = perf_counter()
@@ -193,7 +192,7 @@ class Exchange:
     def _go(self) -> None:
         express = self._express
         self._has_waited()
-        self._work = express.engine.begin("classify", [self._upload])
+        self._work = express.engine.begin("classify", self._uploads)
         self._work.done.add_done_callback(self._is_done)
 
     def _has_waited(self) -> None:
@@ -217,9 +216,8 @@ class Exchange:
         done.result()
         express = self._express
         answered = express.engine.named(self._work)
-        body = answers.encoded(
-            answers.classification(answered.model, self._id, [self._upload.name], answered.predictions)
-        )
+        names = [upload.name for upload in self._uploads]
+        body = answers.encoded(answers.classification(answered.model, self._id, names, answered.predictions))
         answer = b"content-length: %d\r\ncontent-type: application/json\r\nx-request-id: %s\r\n%s\r\n%s" % (
             len(body),
             self._id.encode(),
@@ -228,8 +226,8 @@ class Exchange:
         )
         waiting = None
         if express.recorder is not None:
-            row = (self._upload, answered.predictions[0], answered.observations[0])
-            waiting = express.recorder.put(self._id, self._key, answered.model, [row])
+            rows = zip(self._uploads, answered.predictions, answered.observations, strict=True)
+            waiting = express.recorder.put(self._id, self._key, answered.model, rows)
         if waiting is None:
             self._send(200, answer)
         else:
@@ -261,11 +259,11 @@ class Exchange:
         log_request(self._id, "POST", self._asked.path, status, start=self._start, key=self._key)
 
 
-def _bring_one_picture(headers: list[tuple[bytes, bytes]]) -> bool:
-    """Whether a body is a picture without a name."""
+def _kind(headers: list[tuple[bytes, bytes]]) -> str | None:
+    """A body's Content-Type; None where that is not clear, or the body has a name that is to be read."""
     types = [value for name, value in headers if name == b"content-type"]
     named = any(name == b"content-disposition" for name, _ in headers)
-    return len(types) == 1 and _PICTURE.fullmatch(types[0]) is not None and not named
+    return types[0].decode("latin-1") if len(types) == 1 and not named else None
 
 
 def _lines(response: Response, identity: str) -> bytes:

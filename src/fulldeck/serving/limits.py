@@ -5,6 +5,7 @@ and an image must be whole to be decoded.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from email.message import Message
@@ -23,7 +24,15 @@ from fulldeck.serving.settings import Settings
 FIELDS = ("files", "file", "image")
 """The multipart fields that may carry images; ``files`` is the documented one."""
 
-ACCEPTED = "multipart/form-data, image/*"
+FORM = "multipart/form-data"
+
+ACCEPTED = f"{FORM}, image/*"
+
+UNNAMED = "image"
+"""What a picture is called that is a body without a name."""
+
+_PICTURE = re.compile(r"image/[a-z0-9.+-]+")
+"""A picture's type as programs write it."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +218,7 @@ async def read_uploads(request: Request, settings: Settings, share: Share) -> li
         async with asyncio.timeout(settings.body_seconds):
             if kind.startswith("image/"):
                 return [await _read_image(request, settings, share)]
-            if kind == "multipart/form-data" and options.get("boundary"):
+            if kind == FORM and options.get("boundary"):
                 return await _read_form(request, options["boundary"], settings, share)
     except TimeoutError:
         detail = f"the body did not arrive within {settings.body_seconds:g} seconds"
@@ -229,7 +238,7 @@ async def _read_image(request: Request, settings: Settings, share: Share) -> Upl
     async for chunk in bounded_body(request, settings.max_body_bytes, lambda: name):
         share.take(len(chunk))
         chunks.append(chunk)
-    return Upload(name or "image", b"".join(chunks))  # the chunk itself, where there is but one
+    return Upload(name or UNNAMED, b"".join(chunks))  # the chunk itself, where there is but one
 
 
 def _stated_name(disposition: bytes) -> str:
@@ -242,6 +251,31 @@ def _stated_name(disposition: bytes) -> str:
     header = Message()
     header["Content-Disposition"] = disposition.decode("latin-1")
     return _display_name(_text(header.get_filename("")))
+
+
+def uploads_of(kind: str, body: bytes, max_files: int) -> list[Upload] | None:
+    """The images of a request all of whose body is there: see :func:`read_uploads`.
+
+    Args:
+        kind: its Content-Type.
+        body: its body, no longer than it may be.
+        max_files: so many it may bring.
+
+    Returns:
+        None where it has none that can be used, or too many: :func:`read_uploads` tells why.
+    """
+    if _PICTURE.fullmatch(kind):
+        return [Upload(UNNAMED, body)]
+    kind, options = parse_options_header(kind)
+    if kind != FORM or not options.get("boundary"):
+        return None
+    form = _Form(options["boundary"].encode("latin-1"), max_files)
+    try:
+        form.write(body)
+        form.end()
+        return _images(form.parts)
+    except (MultipartError, Problem):
+        return None
 
 
 async def _read_form(request: Request, boundary: str, settings: Settings, share: Share) -> list[Upload]:
