@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import httpx
 
+from fulldeck.serving.engine import PLACES_PER_WORKER, WAITING_PER_WORKER
 from real_server import serving
 from sent_images import encoded
 
@@ -15,8 +16,8 @@ from sent_images import encoded
 SLOW = encoded((90, 20, 200), "PNG", (2500, 2500))
 SECONDS = 4
 TIMES = 4
-PLACES = 2 + 6
-"""So many requests a thread are past the door at most, once there are too many: in work, and waiting."""
+PLACES = PLACES_PER_WORKER + WAITING_PER_WORKER
+"""So many requests a worker are past the door at most, once there are too many: in work, and waiting."""
 
 
 @dataclass
@@ -81,8 +82,8 @@ def test_four_times_its_capacity(tiny_model):
     assert all(answer.retry_after == "1" for answer in shed)
     # Loose, as the client shares its processor, too: benchmarks/serving.py measures it.
     assert len(served) > 0.5 * most * SECONDS
-    assert max(answer.seconds for answer in served) < 4 * PLACES / most
-    assert shed[len(shed) // 2].seconds < 0.5 * PLACES / most
+    assert max(answer.seconds for answer in served) < 3 * PLACES / most
+    assert shed[len(shed) // 2].seconds < 0.3 * PLACES / most
     assert re.search(r'^fulldeck_shed_total\{code="queue-full"\} [1-9]', figures, re.MULTILINE)
     assert "fulldeck_queued 0.0" in figures
     assert "fulldeck_in_flight 0.0" in figures

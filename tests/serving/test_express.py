@@ -456,6 +456,31 @@ def test_a_fault_of_ours_is_logged_under_its_id_and_told_without_its_cause(tiny_
     run(scenario)
 
 
+def test_its_line_in_the_log_is_that_of_the_app(tiny_model, caplog):
+    lines = []
+
+    async def scenario() -> None:
+        async with service(tiny_model) as app, connected(app) as (reader, writer):
+            for through in (b"", TO_THE_APP):
+                caplog.clear()
+                with caplog.at_level(logging.INFO, "fulldeck.serving.access"):
+                    writer.write(request(RED, b"X-Request-ID: mine-1\r\n" + through))
+                    await answered(reader)
+                [line] = [record for record in caplog.records if record.name == "fulldeck.serving.access"]
+                assert line.fields.pop("ms") > 0
+                lines.append((line.levelname, line.fields))
+
+    run(scenario)
+    assert lines[0] == lines[1]
+    assert lines[0][1] == {
+        "request_id": "mine-1",
+        "method": "POST",
+        "path": "/classify/",
+        "status": 200,
+        "key": None,
+    }
+
+
 def test_what_was_answered_is_in_the_prediction_log(tiny_model, tmp_path):
     async def scenario() -> dict[str, object]:
         settings = {"predictions_database": "", "predictions_folder": tmp_path}

@@ -102,7 +102,7 @@ def log_request(identity: str, method: str, path: str, status: int, *, start: fl
         "key": key,
     }
     line = " ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
-    logger.info("%s id=%s", line, identity, extra={"fields": fields})
+    logger.info("%s id=%s", line, identity, extra={"fields": {"request_id": identity, **fields}})
 
 
 class _Exchange:

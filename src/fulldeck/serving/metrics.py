@@ -81,19 +81,66 @@ def _used(pid: int) -> dict[str, float]:
     return {figure.name: figure.samples[0].value for figure in figures}
 
 
-class _Stage:
-    """Times what runs inside; a class, as a generator takes thrice the time."""
+_TOGETHER = 256
+"""So many values a histogram takes at once."""
 
-    __slots__ = ("_histogram", "_start")
+
+class _Values:
+    """What a histogram is to observe: many values at once, or when somebody asks.
+
+    One now and then takes several times as long, as its code is in no cache then; and a request has eight of them.
+    """
+
+    __slots__ = ("_histogram", "_waiting")
 
     def __init__(self, histogram: Histogram) -> None:
         self._histogram = histogram
+        self._waiting: list[float] = []
+
+    def observe(self, value: float) -> None:
+        """Take one."""
+        self._waiting.append(value)
+        if len(self._waiting) >= _TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Let the histogram have them."""
+        values, self._waiting = self._waiting, []
+        for value in values:
+            self._histogram.observe(value)
+
+
+class _Flush(Collector):
+    """Shows nothing, and lets all that stands behind it show what has come until now."""
+
+    def __init__(self) -> None:
+        self._values: list[_Values] = []
+
+    def of(self, histogram: Histogram) -> _Values:
+        """What is to be observed by this one."""
+        self._values.append(values := _Values(histogram))
+        return values
+
+    def collect(self) -> Iterator[Metric]:
+        """Nothing."""
+        for values in self._values:
+            values.flush()
+        return iter(())
+
+
+class _Stage:
+    """Times what runs inside; a class, as a generator takes thrice the time."""
+
+    __slots__ = ("_start", "_values")
+
+    def __init__(self, values: _Values) -> None:
+        self._values = values
 
     def __enter__(self) -> None:
         self._start = perf_counter()
 
     def __exit__(self, *_: object) -> None:
-        self._histogram.observe(perf_counter() - self._start)
+        self._values.observe(perf_counter() - self._start)
 
 
 class Metrics:
@@ -109,6 +156,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.registry.register(flush := _Flush())  # the first, and so asked before the histograms are
         ProcessCollector(registry=self.registry)
         # Each counter's series are found by their labels once, as that takes longer than to count.
         self._requests = cache(
@@ -123,7 +171,7 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self._stages = {stage: stages.labels(stage) for stage in _STAGES}
+        self._stages = {stage: flush.of(stages.labels(stage)) for stage in _STAGES}
         self._predictions = cache(
             Counter(
                 "fulldeck_predictions", "Predictions by label, accepted or not.", ("label",), registry=self.registry
@@ -133,20 +181,29 @@ class Metrics:
         self._bad_files = Counter(
             "fulldeck_bad_files", "Files that could not be used.", ("code",), registry=self.registry
         )
-        self._confidence = Histogram(
-            "fulldeck_confidence",
-            "Probabilities of the predictions.",
-            buckets=[tenth / 10 for tenth in range(1, 10)] + [0.95, 0.99, 1.0],
-            registry=self.registry,
+        self._confidence = flush.of(
+            Histogram(
+                "fulldeck_confidence",
+                "Probabilities of the predictions.",
+                buckets=[tenth / 10 for tenth in range(1, 10)] + [0.95, 0.99, 1.0],
+                registry=self.registry,
+            )
         )
-        self._image_bytes = Histogram(
-            "fulldeck_image_bytes",
-            "Sizes of the files that were sent.",
-            buckets=[2**power for power in range(10, 26)],  # 1 KiB to 32 MiB
-            registry=self.registry,
+        self._image_bytes = flush.of(
+            Histogram(
+                "fulldeck_image_bytes",
+                "Sizes of the files that were sent.",
+                buckets=[2**power for power in range(10, 26)],  # 1 KiB to 32 MiB
+                registry=self.registry,
+            )
         )
-        self._batches = Histogram(
-            "fulldeck_batch_images", "Images that were inferred at once.", buckets=range(1, 17), registry=self.registry
+        self._batches = flush.of(
+            Histogram(
+                "fulldeck_batch_images",
+                "Images that were inferred at once.",
+                buckets=range(1, 17),
+                registry=self.registry,
+            )
         )
         self._problems = cache(
             Counter(
