@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from fulldeck.bench.serve import BenchError, load, service
 from fulldeck.cli import main
+from fulldeck.serving.engine import PLACES_PER_WORKER
 from real_server import serving
 from sent_images import jpeg
 
@@ -44,7 +45,7 @@ def test_the_command_starts_a_service_and_prints_a_table(tiny_model):
 
 def test_who_is_turned_away_is_counted_by_the_reason_and_is_no_fault(tiny_model):
     with serving("--model", str(tiny_model), FULLDECK_WORKERS="1", FULLDECK_MAX_QUEUE="0") as (_, address):
-        report = load(address, users=12, seconds=3)
+        report = load(address, users=PLACES_PER_WORKER + 6, seconds=3)
     shed = {failure.error for failure in report.failures}
     assert shed == {"503 queue-full"}
     assert report.faults == 0
