@@ -89,6 +89,17 @@ async def occupy(app: Starlette) -> None:
         await queue.enter(asyncio.Event().wait)
 
 
+def give_back(app: Starlette) -> None:
+    """Give all places of one worker back."""
+    for _ in range(PLACES_PER_WORKER):
+        app.state.engine.queue.leave()
+
+
+async def one_waits(app: Starlette) -> None:
+    while not app.state.engine.queue.waiting:
+        await asyncio.sleep(0.01)
+
+
 def run(scenario) -> None:
     asyncio.run(asyncio.wait_for(scenario(), 60))
 
@@ -234,8 +245,7 @@ def test_one_waits_only_so_long_for_its_turn(tiny_model):
             writer.write(request(RED))
             first, headers, answer = await answered(reader)
             assert (first.split()[1], answer["code"], headers[b"retry-after"]) == (b"503", "queue-timeout", b"1")
-            for _ in range(PLACES_PER_WORKER):
-                app.state.engine.queue.leave()
+            give_back(app)
             assert await holds_nothing(app)
             writer.write(request(RED))
             assert (await answered(reader))[0] == b"HTTP/1.1 200 OK"
@@ -283,13 +293,11 @@ def test_a_client_that_leaves_while_it_waits_is_forgotten(tiny_model):
         async with service(tiny_model, workers=1) as app, connected(app) as (_, writer):
             await occupy(app)
             writer.write(request(RED))
-            while not app.state.engine.queue.waiting:
-                await asyncio.sleep(0.01)
+            await one_waits(app)
             writer.close()
             while app.state.engine.queue.waiting:
                 await asyncio.sleep(0.01)
-            for _ in range(PLACES_PER_WORKER):
-                app.state.engine.queue.leave()
+            give_back(app)
             assert await holds_nothing(app)
             shown = await figures(app)
             assert shown['fulldeck_requests_total{method="POST",route="/classify",status="499"}'] == 1
@@ -331,8 +339,7 @@ def test_no_more_is_read_of_a_client_that_does_not_wait_for_its_answers(tiny_mod
         async with service(tiny_model, workers=1) as app, connected(app) as (reader, writer):
             await occupy(app)
             writer.write(request(RED))
-            while not app.state.engine.queue.waiting:
-                await asyncio.sleep(0.01)
+            await one_waits(app)
             async with asyncio.timeout(20):
                 while writer.transport.get_write_buffer_size() < 2**20:  # until nobody takes it any more
                     writer.write(bytes(2**18))
@@ -348,7 +355,6 @@ def test_a_connection_goes_on_through_all_ways_to_be_answered(tiny_model):
     async def scenario() -> None:
         async with service(tiny_model, workers=1, max_queue=0) as app, connected(app) as (reader, writer):
             whole = request(RED)
-            queue = app.state.engine.queue
             for pieces, status in (
                 ([whole], b"200"),
                 ([whole[:60], whole[60:]], b"200"),
@@ -365,8 +371,7 @@ def test_a_connection_goes_on_through_all_ways_to_be_answered(tiny_model):
                     await asyncio.sleep(0.05)
                 assert (await answered(reader))[0].split()[1] == status
                 if pieces is None:
-                    for _ in range(PLACES_PER_WORKER):
-                        queue.leave()
+                    give_back(app)
 
     run(scenario)
 
@@ -405,8 +410,7 @@ def test_a_server_that_ends_answers_first_and_closes_then(tiny_model):
             await occupy(app)
             reader, writer = await asyncio.open_connection(*address)
             writer.write(request(RED))
-            while not app.state.engine.queue.waiting:
-                await asyncio.sleep(0.01)
+            await one_waits(app)
             for connection in list(server.connections):
                 connection.shutdown()
             app.state.engine.queue.leave()
@@ -424,8 +428,7 @@ def test_what_cannot_be_answered_before_the_end_is_told_so(tiny_model):
         async with service(tiny_model, workers=1) as app, connected(app) as (reader, writer):
             await occupy(app)
             writer.write(request(RED))
-            while not app.state.engine.queue.waiting:
-                await asyncio.sleep(0.01)
+            await one_waits(app)
             app.state.express.end()
             first, _, answer = await answered(reader)
             assert (first.split()[1], answer["code"]) == (b"503", "draining")

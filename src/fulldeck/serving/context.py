@@ -39,6 +39,9 @@ USUAL_HEADERS = (
 )
 """What every answer has but those of the documentation page."""
 
+USUAL_LINES = b"".join(b"%s: %s\r\n" % header for header in USUAL_HEADERS)
+"""Those as they stand in an answer's head."""
+
 # The documentation page runs the scripts that this server sends, and the few lines inside it; no other's.
 _OWN = b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 _DOCS = (*_SAFE, (b"content-security-policy", _OWN))

@@ -7,17 +7,16 @@ app: this refuses only what it has begun.
 
 import asyncio
 import logging
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
-from starlette.responses import Response
 
 from fulldeck.errors import ConfigError
 from fulldeck.serving import answers, plain
 from fulldeck.serving.access import Rates, check_rate, key_in
-from fulldeck.serving.context import CLIENT_CLOSED, DRAINING, FAULT, USUAL_HEADERS, log_request, request_id
+from fulldeck.serving.context import CLIENT_CLOSED, DRAINING, FAULT, USUAL_LINES, log_request, request_id
 from fulldeck.serving.engine import Engine
 from fulldeck.serving.limits import Memory, Upload, request_timeout, uploads_of
 from fulldeck.serving.logs import REQUEST_ID
@@ -34,8 +33,6 @@ logger = logging.getLogger(__name__)
 
 Answered = Callable[[int, bytes], None]
 """Takes an answer: its status, and all that follows the status line, of headers those that the app sets."""
-
-_USUAL = b"".join(b"%s: %s\r\n" % header for header in USUAL_HEADERS)
 
 
 class Express:
@@ -174,7 +171,8 @@ class Exchange:
         if self not in self._express.under_way:
             return
         self._express.metrics.problem(problem.code)
-        self._send(problem.status, _lines(render(self._id, problem), self._id))
+        response = render(self._id, problem)
+        self._send(problem.status, _lines(response.raw_headers, self._id, bytes(response.body)))
 
     def _too_late(self) -> None:
         self._express.metrics.shed("request-timeout")
@@ -218,12 +216,8 @@ class Exchange:
         answered = express.engine.named(self._work)
         names = [upload.name for upload in self._uploads]
         body = answers.encoded(answers.classification(answered.model, self._id, names, answered.predictions))
-        answer = b"content-length: %d\r\ncontent-type: application/json\r\nx-request-id: %s\r\n%s\r\n%s" % (
-            len(body),
-            self._id.encode(),
-            _USUAL,
-            body,
-        )
+        headers = ((b"content-length", b"%d" % len(body)), (b"content-type", b"application/json"))
+        answer = _lines(headers, self._id, body)
         waiting = None
         if express.recorder is not None:
             rows = zip(self._uploads, answered.predictions, answered.observations, strict=True)
@@ -266,7 +260,7 @@ def _kind(headers: list[tuple[bytes, bytes]]) -> str | None:
     return types[0].decode("latin-1") if len(types) == 1 and not named else None
 
 
-def _lines(response: Response, identity: str) -> bytes:
-    """A response's headers, those that all have among them, and its body."""
-    headers = b"".join(b"%s: %s\r\n" % header for header in response.raw_headers)
-    return b"%sx-request-id: %s\r\n%s\r\n%s" % (headers, identity.encode(), _USUAL, bytes(response.body))
+def _lines(headers: Iterable[tuple[bytes, bytes]], identity: str, body: bytes) -> bytes:
+    """An answer's headers, those that all have among them, and its body."""
+    own = b"".join([b"%s: %s\r\n" % header for header in headers])
+    return b"%sx-request-id: %s\r\n%s\r\n%s" % (own, identity.encode(), USUAL_LINES, body)

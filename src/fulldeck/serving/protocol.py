@@ -13,7 +13,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from fulldeck.serving.context import USUAL_HEADERS
+from fulldeck.serving.context import USUAL_LINES
 from fulldeck.serving.express import Exchange, Express
 from fulldeck.serving.metrics import Metrics
 from fulldeck.serving.settings import Settings
@@ -25,8 +25,6 @@ LINGER_SECONDS = 2.0
 
 MOST_PIPELINED = 64
 """So many requests of one connection may wait for the one before them; thousands fit in what is read at once."""
-
-_USUAL = "".join(f"{name.decode()}: {value.decode()}\r\n" for name, value in USUAL_HEADERS)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -284,9 +282,9 @@ class BoundedProtocol(HttpToolsProtocol):
         retry = "Retry-After: 1\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
         head = (
             f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/problem+json\r\n"
-            f"Content-Length: {len(content)}\r\nConnection: close\r\n{retry}{_USUAL}\r\n"
+            f"Content-Length: {len(content)}\r\nConnection: close\r\n{retry}"
         )
-        self._socket.write(head.encode() + content)
+        self._socket.write(head.encode() + USUAL_LINES + b"\r\n" + content)
 
 
 class _Answered:
